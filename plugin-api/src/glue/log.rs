@@ -1,0 +1,242 @@
+//! The plugin's `tracing`, handed to the gateway's: each library has its own dispatcher, so records cross as text.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    fmt::Debug,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use abi_stable::std_types::{RSlice, RStr};
+use serde_json::{Map, Value};
+use tracing::{
+    Event, Id, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    span,
+};
+
+use crate::abi::{Host, LOG_EVENT, LOG_SPAN_BEGAN, LOG_SPAN_ENDED, LogRecord};
+
+tokio::task_local! {
+    /// The call the current task works on.
+    pub(super) static CALL: u64;
+}
+thread_local! {
+    /// The spans entered on this thread, innermost last.
+    static ENTERED: RefCell<Vec<u64>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A subscriber that passes every record on to the host.
+pub(super) struct ToHost {
+    host: Host,
+    next_span: AtomicU64,
+    spans: Mutex<HashMap<u64, Span>>,
+}
+
+struct Span {
+    handles: usize,
+    parent: u64,
+    metadata: &'static Metadata<'static>,
+    fields: Map<String, Value>,
+}
+
+/// One record, about to be sent.
+struct Record<'a> {
+    kind: u32,
+    span: u64,
+    parent: u64,
+    message: &'a str,
+    fields: &'a Map<String, Value>,
+}
+
+impl ToHost {
+    pub(super) fn new(host: Host) -> Self {
+        Self { host, next_span: AtomicU64::new(1), spans: Mutex::default() }
+    }
+
+    fn spans(&self) -> MutexGuard<'_, HashMap<u64, Span>> {
+        self.spans.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, metadata: &Metadata<'_>, record: &Record<'_>) {
+        let fields = serde_json::to_vec(record.fields).unwrap_or_default();
+        let record = LogRecord {
+            size: size_of::<LogRecord<'_>>() as u32,
+            kind: record.kind,
+            level: level(*metadata.level()),
+            line: metadata.line().unwrap_or(0),
+            call: CALL.try_with(|call| *call).unwrap_or(0),
+            span: record.span,
+            parent: record.parent,
+            target: RStr::from_str(metadata.target()),
+            message: RStr::from_str(record.message),
+            fields: RSlice::from_slice(&fields),
+            file: RStr::from_str(metadata.file().unwrap_or_default()),
+            reserved: [0; 4],
+        };
+        (self.host.table.log())(self.host.context, &record);
+    }
+}
+
+fn level(level: Level) -> u32 {
+    match level {
+        Level::ERROR => 1,
+        Level::WARN => 2,
+        Level::INFO => 3,
+        Level::DEBUG => 4,
+        Level::TRACE => 5,
+    }
+}
+
+/// The spans entered on this thread. None where its thread-locals are gone: a destructor may log.
+fn entered<R: Default>(f: impl FnOnce(&mut Vec<u64>) -> R) -> R {
+    ENTERED.try_with(|entered| f(&mut entered.borrow_mut())).unwrap_or_default()
+}
+
+fn innermost() -> u64 {
+    entered(|entered| entered.last().copied().unwrap_or(0))
+}
+
+impl Subscriber for ToHost {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        level(*metadata.level()) <= (self.host.table.max_level())(self.host.context)
+    }
+
+    fn register_callsite(&self, _: &'static Metadata<'static>) -> tracing::subscriber::Interest {
+        // The level may change at any time.
+        tracing::subscriber::Interest::sometimes()
+    }
+
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> Id {
+        let id = self.next_span.fetch_add(1, Relaxed);
+        let metadata = attributes.metadata();
+        let parent = match attributes.parent() {
+            Some(parent) => parent.into_u64(),
+            None if attributes.is_root() => 0,
+            None => innermost(),
+        };
+        let mut seen = Fields::default();
+        attributes.record(&mut seen);
+        let record =
+            Record { kind: LOG_SPAN_BEGAN, span: id, parent, message: metadata.name(), fields: &seen.fields };
+        self.send(metadata, &record);
+        self.spans().insert(id, Span { handles: 1, parent, metadata, fields: seen.fields });
+        Id::from_u64(id)
+    }
+
+    fn record(&self, id: &Id, values: &span::Record<'_>) {
+        let mut seen = Fields::default();
+        values.record(&mut seen);
+        if let Some(span) = self.spans().get_mut(&id.into_u64()) {
+            span.fields.extend(seen.fields);
+        }
+    }
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut seen = Fields::default();
+        {
+            let spans = self.spans();
+            entered(|entered| {
+                for span in entered.iter().filter_map(|id| spans.get(id)) {
+                    seen.fields.extend(span.fields.clone());
+                }
+            });
+        }
+        event.record(&mut seen);
+        let record = Record {
+            kind: LOG_EVENT,
+            span: innermost(),
+            parent: 0,
+            message: &seen.message,
+            fields: &seen.fields,
+        };
+        self.send(event.metadata(), &record);
+    }
+
+    fn enter(&self, id: &Id) {
+        entered(|entered| entered.push(id.into_u64()));
+    }
+
+    fn exit(&self, id: &Id) {
+        entered(|entered| {
+            if let Some(at) = entered.iter().rposition(|e| *e == id.into_u64()) {
+                entered.remove(at);
+            }
+        });
+    }
+
+    fn clone_span(&self, id: &Id) -> Id {
+        if let Some(span) = self.spans().get_mut(&id.into_u64()) {
+            span.handles += 1;
+        }
+        id.clone()
+    }
+
+    fn try_close(&self, id: Id) -> bool {
+        let id = id.into_u64();
+        let ended = {
+            let mut spans = self.spans();
+            match spans.get_mut(&id) {
+                Some(span) if span.handles > 1 => {
+                    span.handles -= 1;
+                    None
+                }
+                _ => spans.remove(&id),
+            }
+        };
+        let Some(span) = ended else { return false };
+        let (parent, message) = (span.parent, span.metadata.name());
+        self.send(
+            span.metadata,
+            &Record { kind: LOG_SPAN_ENDED, span: id, parent, message, fields: &span.fields },
+        );
+        true
+    }
+}
+
+/// Collects a record's fields.
+#[derive(Default)]
+struct Fields {
+    fields: Map<String, Value>,
+    message: String,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: Value) {
+        self.fields.insert(field.name().to_owned(), value);
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            self.message = format!("{value:?}");
+        } else {
+            self.put(field, format!("{value:?}").into());
+        }
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.message = value.to_owned();
+        } else {
+            self.put(field, value.into());
+        }
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value.into());
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+}
