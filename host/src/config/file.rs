@@ -1,0 +1,168 @@
+//! gateway.toml exactly as written. Nothing here has been checked; `validate` turns it into `Config`.
+//!
+//! These types are also the JSON schema that editors get: their doc lines are what an operator reads there.
+//! Patterns let `${` through, because an editor sees the text before variables are replaced.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Config, Http, Log, LogFormat, ServerEntry, Shutdown, duration::WrittenDuration};
+
+/// Which servers the gateway runs, and how. Strings may hold `${VAR}` and `${VAR:-default}`; `$${` is a plain `${`.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct GatewayFile {
+    /// Address and port of the one listener. Port 0 lets the system pick one.
+    #[schemars(extend("examples" = ["127.0.0.1:8000", "0.0.0.0:8000", "[::1]:8000"]))]
+    pub(super) listen: String,
+    /// What the HTTP side accepts.
+    pub(super) http: HttpTable,
+    /// How the gateway stops.
+    pub(super) shutdown: ShutdownTable,
+    /// What is logged and how.
+    pub(super) log: LogTable,
+    /// The servers, in load order; they are unloaded in reverse.
+    pub(super) server: Vec<ServerTable>,
+}
+
+/// The `[http]` table.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct HttpTable {
+    /// Largest request body, in bytes. A larger one is answered with 413.
+    #[schemars(range(min = 1, max = 1_073_741_824))]
+    pub(super) body_max_bytes: u32,
+    /// Hosts that requests may name beside loopback and the listen address; without a port, good for every port.
+    #[schemars(extend("examples" = [["gateway.example.com", "gateway.example.com:8443"]]))]
+    pub(super) allowed_hosts: Vec<String>,
+    /// Web origins whose pages may call the gateway beside pages of the gateway itself.
+    #[schemars(extend("examples" = [["https://app.example.com"]]))]
+    pub(super) allowed_origins: Vec<String>,
+}
+
+/// The `[shutdown]` table.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ShutdownTable {
+    /// Longest wait for calls in flight after the first signal. A second signal ends the gateway at once.
+    pub(super) drain: WrittenDuration,
+}
+
+/// The `[log]` table.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct LogTable {
+    /// A level, then exceptions as `target=level`. The MCP library is quiet unless named: `info,rmcp=debug`.
+    #[schemars(extend("examples" = ["info", "debug", "info,rmcp=debug"]))]
+    pub(super) filter: String,
+    /// How a log line looks.
+    pub(super) format: WrittenLogFormat,
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum WrittenLogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// One readable line per event.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// One `[[server]]` table: a plugin, mounted.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServerTable {
+    /// Shown in logs, errors and metrics; unique. Never guessed from the file name.
+    #[schemars(regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$|\$\{"), extend("examples" = ["greet"]))]
+    pub(super) name: String,
+    /// The library. Relative to gateway.toml, not to the working directory.
+    #[schemars(extend("examples" = ["plugins/greet.so"]))]
+    pub(super) plugin: String,
+    /// Where the server is mounted. No server's prefix may contain another's.
+    #[schemars(regex(pattern = r"^(/[A-Za-z0-9._~-]+)+$|\$\{"), extend("examples" = ["/greet"]))]
+    pub(super) prefix: String,
+    /// Whether the gateway refuses to start without it.
+    #[serde(default)]
+    pub(super) required: bool,
+    /// Workers of the plugin's own runtime.
+    #[serde(default = "ServerTable::threads")]
+    #[schemars(range(min = 1, max = 64))]
+    pub(super) threads: u16,
+    /// Longest time from opening the library to the moment it serves.
+    #[serde(default = "ServerTable::start_timeout")]
+    pub(super) start_timeout: WrittenDuration,
+    /// Longest one call may run.
+    #[serde(default = "ServerTable::call_timeout")]
+    pub(super) call_timeout: WrittenDuration,
+    /// Handed to the plugin, which declares what may stand here.
+    #[serde(default)]
+    pub(super) settings: Map<String, Value>,
+}
+
+impl ServerTable {
+    fn threads() -> u16 {
+        ServerEntry::THREADS
+    }
+
+    fn start_timeout() -> WrittenDuration {
+        ServerEntry::START_TIMEOUT.into()
+    }
+
+    fn call_timeout() -> WrittenDuration {
+        ServerEntry::CALL_TIMEOUT.into()
+    }
+}
+
+// The written defaults are the checked ones, written down: there is one place to change a default.
+
+impl Default for GatewayFile {
+    fn default() -> Self {
+        Self {
+            listen: Config::LISTEN.to_string(),
+            http: HttpTable::default(),
+            shutdown: ShutdownTable::default(),
+            log: LogTable::default(),
+            server: Vec::new(),
+        }
+    }
+}
+
+impl Default for HttpTable {
+    fn default() -> Self {
+        let Http { body_max_bytes, allowed_hosts, allowed_origins } = Http::default();
+        let body_max_bytes = u32::try_from(body_max_bytes).unwrap_or(u32::MAX);
+        Self { body_max_bytes, allowed_hosts, allowed_origins }
+    }
+}
+
+impl Default for ShutdownTable {
+    fn default() -> Self {
+        Self { drain: Shutdown::default().drain.into() }
+    }
+}
+
+impl Default for LogTable {
+    fn default() -> Self {
+        let Log { filter, format } = Log::default();
+        let format = match format {
+            LogFormat::Auto => WrittenLogFormat::Auto,
+            LogFormat::Text => WrittenLogFormat::Text,
+            LogFormat::Json => WrittenLogFormat::Json,
+        };
+        Self { filter, format }
+    }
+}
+
+impl From<WrittenLogFormat> for LogFormat {
+    fn from(written: WrittenLogFormat) -> Self {
+        match written {
+            WrittenLogFormat::Auto => Self::Auto,
+            WrittenLogFormat::Text => Self::Text,
+            WrittenLogFormat::Json => Self::Json,
+        }
+    }
+}

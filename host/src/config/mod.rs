@@ -1,0 +1,206 @@
+//! Step 1 of 5, config: turns the text of gateway.toml into a checked [`Config`].
+//!
+//! In:   the file's text, the environment's variables, where the file lies.
+//! Out:  [`Config`]: only checked types; no later step checks a string again.
+//! Fails: with every problem at once, each with line, caret and remedy.
+//! Never: opens a plugin, binds a socket, starts a thread.
+
+mod read;
+
+mod document;
+mod syntax;
+mod variable;
+
+mod schema;
+
+mod duration;
+mod file;
+mod name;
+mod validate;
+mod web;
+
+mod excerpt;
+mod problem;
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+pub use name::{Prefix, Refusal, ServerName};
+pub use problem::{Problem, Problems};
+pub use read::{ConfigError, read};
+pub use schema::schema;
+pub use validate::parse_listen;
+
+use document::{At, Document};
+use file::GatewayFile;
+
+/// Checks `text`, the content of `path`; `env` looks up the variables it names. Pure: opens no file, loads no plugin.
+pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Problems> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let problems = |list| Problems::new(path.to_owned(), text.to_owned(), list);
+    let mut document = Document::parse(text, env).map_err(problems)?;
+    let refused = schema::check(&mut document);
+    let config = match serde_json::from_value::<GatewayFile>(document.value.clone()) {
+        Ok(file) => Some(validate::validate(file, path, &mut document)),
+        Err(error) => {
+            // Only if the schema accepts what the types refuse; still better told than lost.
+            let message = format!("not what the types accept: {error}");
+            document.report("", At::Value, message, "");
+            None
+        }
+    };
+    refused.report(&mut document);
+    match config {
+        Some(config) if document.problems.is_empty() => Ok(config),
+        _ => Err(problems(document.problems)),
+    }
+}
+
+/// A checked gateway.toml.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Config {
+    /// The file this came from, as the operator named it.
+    pub path: PathBuf,
+    /// Where the one listener binds. Port 0 lets the system pick.
+    pub listen: SocketAddr,
+    /// The `[http]` table.
+    pub http: Http,
+    /// The `[shutdown]` table.
+    pub shutdown: Shutdown,
+    /// The `[log]` table.
+    pub log: Log,
+    /// The `[[server]]` tables in file order, which is load order; unload is the reverse.
+    pub servers: Vec<ServerEntry>,
+}
+
+/// One checked `[[server]]` table.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServerEntry {
+    /// Shown in logs, errors and metrics.
+    pub name: ServerName,
+    /// The library, already joined to the directory of gateway.toml.
+    pub plugin: PathBuf,
+    /// Where the server is mounted.
+    pub prefix: Prefix,
+    /// Whether the gateway refuses to start without it.
+    pub required: bool,
+    /// Workers of the plugin's own runtime.
+    pub threads: u16,
+    /// Longest time from opening the library to its `ready`.
+    pub start_timeout: Duration,
+    /// Longest one call may run.
+    pub call_timeout: Duration,
+    /// `[server.settings]`, handed to the plugin.
+    pub settings: serde_json::Map<String, serde_json::Value>,
+    /// The line of its `[[server]]` in gateway.toml, counted from 1.
+    pub line: usize,
+    /// Where each setting stands.
+    pub settings_lines: SettingsLines,
+}
+
+/// The lines of a server's settings, so that what the plugin refuses can be shown where it stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SettingsLines(BTreeMap<String, usize>);
+
+impl Config {
+    /// Where the gateway listens if nothing else is said: on this machine only.
+    pub const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
+}
+
+impl ServerEntry {
+    /// Workers of a plugin's own runtime if nothing else is said.
+    pub const THREADS: u16 = 1;
+    /// Longest start if nothing else is said.
+    pub const START_TIMEOUT: Duration = Duration::from_secs(10);
+    /// Longest call if nothing else is said.
+    pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+    /// A server with the default of every key that may be left out.
+    pub fn new(name: ServerName, plugin: PathBuf, prefix: Prefix) -> Self {
+        Self {
+            name,
+            plugin,
+            prefix,
+            required: false,
+            threads: Self::THREADS,
+            start_timeout: Self::START_TIMEOUT,
+            call_timeout: Self::CALL_TIMEOUT,
+            settings: serde_json::Map::new(),
+            line: 1,
+            settings_lines: SettingsLines::default(),
+        }
+    }
+
+    /// The line, counted from 1, of the setting at `pointer`, a JSON pointer into `settings`. Of a setting that is
+    /// not there: the line of what should hold it, at last of the `[[server]]` table.
+    pub fn settings_line(&self, pointer: &str) -> usize {
+        let mut pointer = pointer;
+        loop {
+            match (self.settings_lines.0.get(pointer), pointer.rsplit_once('/')) {
+                (Some(line), _) => return *line,
+                (None, Some((parent, _))) => pointer = parent,
+                (None, None) => return self.line,
+            }
+        }
+    }
+}
+
+/// What the HTTP side accepts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Http {
+    /// Largest request body, in bytes.
+    pub body_max_bytes: usize,
+    /// Host names (or `name:port`) that requests may carry beside loopback and the listen address.
+    pub allowed_hosts: Vec<String>,
+    /// Origins, e.g. `https://app.example.com`, that browsers may call from beside loopback ones.
+    pub allowed_origins: Vec<String>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self { body_max_bytes: 1024 * 1024, allowed_hosts: Vec::new(), allowed_origins: Vec::new() }
+    }
+}
+
+/// How the gateway stops.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shutdown {
+    /// Longest wait for calls in flight after the first signal.
+    pub drain: Duration,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { drain: Duration::from_secs(25) }
+    }
+}
+
+/// What is logged and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Log {
+    /// A `tracing` filter such as `info` or `info,gateway::plugin=debug`.
+    pub filter: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: LogFormat::Auto }
+    }
+}
+
+/// How a log line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// One readable line per event.
+    Text,
+    /// One JSON object per line.
+    Json,
+}

@@ -1,0 +1,69 @@
+//! What is wrong with a gateway.toml, in the words the operator sees.
+
+use std::{fmt, ops::Range, path::PathBuf};
+
+use super::excerpt::{Excerpt, Lines};
+
+/// Nobody reads more, and a file with more is something else than a gateway.toml.
+const MOST_SHOWN: usize = 100;
+
+/// One mistake in the text, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The bytes of the text it is about.
+    pub span: Range<usize>,
+    /// What is wrong, in one line.
+    pub message: String,
+    /// What to do next; may be empty if `message` says it all.
+    pub remedy: String,
+}
+
+/// Everything that is wrong with one gateway.toml, in file order. Its `Display` shows each with its line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problems {
+    path: PathBuf,
+    text: String,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// `text` is the content of `path`.
+    pub(super) fn new(path: PathBuf, text: String, mut list: Vec<Problem>) -> Self {
+        list.sort_by_key(|problem| (problem.span.start, problem.span.end));
+        list.dedup();
+        Self { path, text, list }
+    }
+
+    /// How many there are; at least one.
+    #[expect(clippy::len_without_is_empty, reason = "there is no empty list of problems")]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// In file order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.list.iter()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = Lines::of(&self.text);
+        for (index, problem) in self.list.iter().take(MOST_SHOWN).enumerate() {
+            let line = lines.line_of(problem.span.start);
+            let Excerpt { column, shown, blanks, carets } = Excerpt::of(&self.text, &problem.span);
+            let separator = if index == 0 { "" } else { "\n\n" };
+            let gutter = line.to_string().len();
+            let marks = format!("{:blanks$}{:^<carets$} {}", "", "", problem.remedy);
+            writeln!(f, "{separator}{}:{line}:{column}: {}", self.path.display(), problem.message)?;
+            writeln!(f, "{line} | {}", shown.trim_end())?;
+            write!(f, "{:gutter$} | {}", "", marks.trim_end())?;
+        }
+        match self.list.len().saturating_sub(MOST_SHOWN) {
+            0 => Ok(()),
+            hidden => write!(f, "\n\nand {hidden} more"),
+        }
+    }
+}
+
+impl std::error::Error for Problems {}

@@ -1,0 +1,80 @@
+//! Reads gateway.toml from the disk: the one place of this step that touches anything outside.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use super::{Config, Problems, excerpt::Lines, parse};
+
+/// Far more than anyone writes; a device such as /dev/zero must not fill the memory.
+const LARGEST: u64 = 4 * 1024 * 1024;
+
+/// Why there is no [`Config`].
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There is no such file.
+    #[error("there is no file `{}`; write one (gateway.example.toml shows every key) or name another with --config", .path.display())]
+    Missing {
+        /// As the operator named it.
+        path: PathBuf,
+    },
+    /// A directory was named.
+    #[error("`{}` is a directory; name the file in it, e.g. `{}`", .path.display(), .path.join("gateway.toml").display())]
+    Directory {
+        /// As the operator named it.
+        path: PathBuf,
+    },
+    /// The system does not let us read it.
+    #[error("cannot read `{}`", .path.display())]
+    Read {
+        /// As the operator named it.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is no text.
+    #[error("`{}` is not UTF-8 text (line {line}); save it as UTF-8", .path.display())]
+    NotUtf8 {
+        /// As the operator named it.
+        path: PathBuf,
+        /// The line of the first wrong byte, counted from 1.
+        line: usize,
+    },
+    /// Nobody writes so much.
+    #[error("`{}` is larger than 4 MiB; it cannot be a gateway.toml", .path.display())]
+    TooLarge {
+        /// As the operator named it.
+        path: PathBuf,
+    },
+    /// The text says something that cannot be.
+    #[error("{0}")]
+    Problems(Problems),
+}
+
+/// Reads and checks `path`, with the environment of this process.
+pub fn read(path: &Path) -> Result<Config, ConfigError> {
+    let text = read_text(path)?;
+    parse(&text, path, &|name| std::env::var(name).ok()).map_err(ConfigError::Problems)
+}
+
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let path_buf = || path.to_owned();
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => ConfigError::Missing { path: path_buf() },
+        io::ErrorKind::IsADirectory => ConfigError::Directory { path: path_buf() },
+        _ => ConfigError::Read { path: path_buf(), source },
+    };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(ConfigError::TooLarge { path: path_buf() });
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.utf8_error().valid_up_to();
+        let before = String::from_utf8_lossy(&error.as_bytes()[..good]);
+        ConfigError::NotUtf8 { path: path_buf(), line: Lines::of(&before).line_of(good) }
+    })
+}

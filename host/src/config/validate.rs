@@ -1,0 +1,246 @@
+//! What a schema cannot say: turns the written form into the checked one.
+//!
+//! In:   a [`GatewayFile`] and the [`Document`] it was read from.
+//! Out:  [`Config`]; worth something only if the document has no problem.
+//! Never: touches a disk or a network.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use tracing_subscriber::EnvFilter;
+
+use super::{
+    Config, Http, Log, Prefix, Refusal, ServerEntry, ServerName, SettingsLines, Shutdown,
+    document::{At, Document, join},
+    duration::WrittenDuration,
+    file::{GatewayFile, HttpTable, LogTable, ServerTable},
+    web::{parse_host, parse_origin},
+};
+
+/// Reports every problem to `document`; what has one is replaced by a default or left out.
+pub(super) fn validate(file: GatewayFile, path: &Path, document: &mut Document) -> Config {
+    let mut checker = Checker { document, path, taken: Vec::new() };
+    let listen = checker.value("/listen", parse_listen(&file.listen)).unwrap_or(Config::LISTEN);
+    let http = checker.http(file.http);
+    let drain = checker.duration("/shutdown/drain", &file.shutdown.drain);
+    let log = checker.log(file.log);
+    let servers = file.server.into_iter().enumerate();
+    let servers = servers.filter_map(|(index, table)| checker.server(index, table)).collect();
+    Config { path: path.to_owned(), listen, http, shutdown: Shutdown { drain }, log, servers }
+}
+
+/// An address with a port, as `listen` and `--listen` take it.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, Refusal> {
+    text.parse().map_err(|_| {
+        let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok()).unwrap_or(8000);
+        let remedy = match text.rsplit_once(':') {
+            Some(("localhost", _)) => format!("write \"127.0.0.1:{port}\""),
+            Some(("" | "*", _)) => {
+                format!(
+                    "write \"127.0.0.1:{port}\" for this machine only, \"0.0.0.0:{port}\" for every network"
+                )
+            }
+            _ => "write an IP address and a port, e.g. \"127.0.0.1:8000\"".to_owned(),
+        };
+        Refusal::of(text, "is not an address to listen on", remedy)
+    })
+}
+
+struct Checker<'d, 't> {
+    document: &'d mut Document<'t>,
+    path: &'d Path,
+    /// What earlier servers took.
+    taken: Vec<Taken>,
+}
+
+struct Taken {
+    table: String,
+    name: Option<ServerName>,
+    prefix: Option<Prefix>,
+}
+
+impl Checker<'_, '_> {
+    /// A value that already has a problem is not looked at again.
+    fn value<T>(&mut self, pointer: &str, result: Result<T, Refusal>) -> Option<T> {
+        if self.document.is_reported(pointer) {
+            return None;
+        }
+        result
+            .map_err(|Refusal { message, remedy }| self.document.report(pointer, At::Value, message, remedy))
+            .ok()
+    }
+
+    fn duration(&mut self, pointer: &str, written: &WrittenDuration) -> Duration {
+        self.value(pointer, written.parse()).unwrap_or_default()
+    }
+
+    fn http(&mut self, table: HttpTable) -> Http {
+        let mut entries = |key: &str, list: Vec<String>, parse: fn(&str) -> Result<String, Refusal>| {
+            let entries = list.into_iter().enumerate();
+            entries
+                .filter_map(|(index, text)| self.value(&format!("/http/{key}/{index}"), parse(&text)))
+                .collect()
+        };
+        Http {
+            allowed_hosts: entries("allowed_hosts", table.allowed_hosts, parse_host),
+            allowed_origins: entries("allowed_origins", table.allowed_origins, parse_origin),
+            body_max_bytes: table.body_max_bytes as usize,
+        }
+    }
+
+    fn log(&mut self, LogTable { filter, format }: LogTable) -> Log {
+        self.value("/log/filter", check_filter(&filter));
+        Log { filter, format: format.into() }
+    }
+
+    fn server(&mut self, index: usize, table: ServerTable) -> Option<ServerEntry> {
+        let pointer = format!("/server/{index}");
+        let [name_at, plugin_at, prefix_at] = ["name", "plugin", "prefix"].map(|key| join(&pointer, key));
+        let name = self.value(&name_at, ServerName::parse(&table.name));
+        let name = name.and_then(|name| self.value(&name_at, self.unused_name(name)));
+        let prefix = self.value(&prefix_at, Prefix::parse(&table.prefix));
+        let prefix = prefix.and_then(|prefix| self.value(&prefix_at, self.unused_prefix(prefix)));
+        let plugin = self.value(&plugin_at, check_plugin(&table.plugin));
+        let start_timeout = self.duration(&join(&pointer, "start_timeout"), &table.start_timeout);
+        let call_timeout = self.duration(&join(&pointer, "call_timeout"), &table.call_timeout);
+
+        self.taken.push(Taken { table: pointer.clone(), name: name.clone(), prefix: prefix.clone() });
+        plugin?;
+        Some(ServerEntry {
+            name: name?,
+            plugin: self.path.parent().unwrap_or(Path::new("")).join(table.plugin),
+            prefix: prefix?,
+            required: table.required,
+            threads: table.threads,
+            start_timeout,
+            call_timeout,
+            settings: table.settings,
+            line: self.document.line(&pointer),
+            settings_lines: self.settings_lines(&join(&pointer, "settings")),
+        })
+    }
+
+    fn unused_name(&self, name: ServerName) -> Result<ServerName, Refusal> {
+        let Some(other) = self.taken.iter().find(|taken| taken.name.as_ref() == Some(&name)) else {
+            return Ok(name);
+        };
+        let line = self.document.line(&join(&other.table, "name"));
+        Err(Refusal {
+            message: format!("the name `{name}` is already used by another server (line {line})"),
+            remedy: "choose another name or delete one of the two tables".into(),
+        })
+    }
+
+    fn unused_prefix(&self, prefix: Prefix) -> Result<Prefix, Refusal> {
+        let overlap = |taken: &&Taken| taken.prefix.as_ref().is_some_and(|other| other.overlaps(&prefix));
+        let Some(Taken { table, name, prefix: Some(other) }) = self.taken.iter().find(overlap) else {
+            return Ok(prefix);
+        };
+        let line = self.document.line(&join(table, "prefix"));
+        let server = match name {
+            Some(name) => format!("server `{name}` (line {line})"),
+            None => format!("the server on line {line}"),
+        };
+        if prefix == *other {
+            return Err(Refusal {
+                message: format!("prefix `{prefix}` is already used by {server}"),
+                remedy: "choose another prefix or delete one of the two tables".into(),
+            });
+        }
+        let how = if prefix.as_str().len() > other.as_str().len() { "lies below" } else { "contains" };
+        Err(Refusal {
+            message: format!("prefix `{prefix}` {how} prefix `{other}` of {server}"),
+            remedy: "choose prefixes of which none begins with the segments of another".into(),
+        })
+    }
+
+    fn settings_lines(&self, settings: &str) -> SettingsLines {
+        let lines = self.document.lines_within(settings);
+        SettingsLines(lines.map(|(pointer, line)| (pointer[settings.len()..].to_owned(), line)).collect())
+    }
+}
+
+fn check_plugin(text: &str) -> Result<(), Refusal> {
+    if text.trim().is_empty() || text.contains('\0') {
+        return Err(Refusal::of(text, "is not a path", "name the library, e.g. \"plugins/greet.so\""));
+    }
+    Ok(())
+}
+
+/// A filter that `tracing` takes, and that says what it seems to say: `tracing` reads an unknown level as a target.
+fn check_filter(text: &str) -> Result<(), Refusal> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let example = "write a level, then exceptions, e.g. \"info,rmcp=debug\"";
+    if text.trim().is_empty() {
+        return Err(Refusal::of(text, "is not a log filter", example));
+    }
+    let is_plain = |part: &&str| !part.contains(['=', '[', ']', '{', '}', ':', '"']);
+    for part in text.split(',').map(str::trim).filter(is_plain) {
+        if !LEVELS.contains(&part.to_ascii_lowercase().as_str()) && part.parse::<u8>().is_err() {
+            let nearest = LEVELS.iter().find(|level| strsim::damerau_levenshtein(level, part) <= 2);
+            let remedy = match nearest {
+                Some(level) => format!("did you mean \"{level}\"?"),
+                None => format!("write \"{part}=trace\" if it is a target; levels are {}", LEVELS.join(", ")),
+            };
+            return Err(Refusal::of(part, "is not a log level", remedy));
+        }
+    }
+    match EnvFilter::builder().with_regex(false).parse(text) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Refusal::of(text, "is not a log filter", example)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(result: Result<impl Sized, Refusal>, expected: Result<(), &str>) {
+        assert_eq!(result.map(drop).map_err(|refusal| refusal.to_string()), expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn an_address_to_listen_on_is_an_ip_and_a_port() {
+        check(parse_listen("127.0.0.1:0"), Ok(()));
+        check(parse_listen("[::1]:8000"), Ok(()));
+        check(
+            parse_listen("localhost:80"),
+            Err("`localhost:80` is not an address to listen on; write \"127.0.0.1:80\""),
+        );
+        check(
+            parse_listen(":9000"),
+            Err("`:9000` is not an address to listen on; write \"127.0.0.1:9000\" for this machine only, \
+                 \"0.0.0.0:9000\" for every network"),
+        );
+        check(
+            parse_listen("8000"),
+            Err(
+                "`8000` is not an address to listen on; write an IP address and a port, e.g. \"127.0.0.1:8000\"",
+            ),
+        );
+    }
+
+    #[test]
+    fn a_log_filter_says_what_it_seems_to_say() {
+        for good in
+            ["info", "off", "INFO", "info,rmcp=debug", "gateway::plugin=trace", "warn,[call]=debug", "3"]
+        {
+            check(check_filter(good), Ok(()));
+        }
+        check(
+            check_filter(""),
+            Err("`` is not a log filter; write a level, then exceptions, e.g. \"info,rmcp=debug\""),
+        );
+        check(check_filter("inof"), Err("`inof` is not a log level; did you mean \"info\"?"));
+        check(
+            check_filter("info,greet"),
+            Err(
+                "`greet` is not a log level; write \"greet=trace\" if it is a target; levels are off, error, warn, \
+                 info, debug, trace",
+            ),
+        );
+        check(
+            check_filter("rmcp=loud"),
+            Err("`rmcp=loud` is not a log filter; write a level, then exceptions, e.g. \"info,rmcp=debug\""),
+        );
+    }
+}
