@@ -1,0 +1,202 @@
+//! A plugin's library: opened by libloading, its interface checked by abi_stable, entered, closed.
+//!
+//! | unsafe | why it holds | test that pins it |
+//! |---|---|---|
+//! | `open`: dlopen | runs the file's constructors; SECURITY: `plugins/` holds trusted files only | `a_good_file_is_fine` |
+//! | `check`: the root symbol | `vet` saw the symbol; its header's magic is checked before anything else is read | `files_that_are_no_plugins_are_refused_before_their_code_runs` |
+//! | `check`: the module | its layout was compared with ours, both ways | `plugins_that_do_not_start_say_why_and_leave_the_others_up` |
+//! | `handlers_in`, `delete_key`, `unmap`, `is_alive`, `leave` | see there | `a_loaded_library_is_mapped_and_an_unloaded_one_is_not` |
+
+#![expect(unsafe_code, reason = "dlopen, and calls into what it opened")]
+
+use std::{mem::ManuallyDrop, path::Path};
+
+use abi_stable::{
+    StableAbi,
+    abi_stability::abi_checking::{
+        AbiInstability as Instability, AbiInstabilityErrors, CheckingGlobals, ExpectedFound,
+        check_layout_compatibility_with_globals as compare,
+    },
+    library::AbiHeaderRef,
+    std_types::{RSlice, RStr, RString, RVec},
+    type_layout::TLFieldOrFunction,
+};
+use libloading::os::unix::{RTLD_LOCAL, RTLD_NOW};
+use plugin_api::abi::{Host, PluginModuleRef, ROOT_SYMBOL, Start};
+
+use super::error::chain;
+
+/// An open library with a checked interface. Stays open when dropped: only [`Library::close`] closes it.
+pub(super) struct Library {
+    handle: ManuallyDrop<libloading::os::unix::Library>,
+    module: PluginModuleRef,
+}
+
+/// Why a library's interface cannot be used.
+pub(super) enum Mismatch {
+    /// The dynamic linker's words.
+    Linker(String),
+    /// What differs.
+    Interface(String),
+}
+
+impl Library {
+    /// Opens the library at `path` and checks its interface. To be called on the plugin's own thread: this runs
+    /// its code. A library that does not pass stays open, for its constructors may have started something.
+    pub(super) fn open(path: &Path) -> Result<Self, Mismatch> {
+        // SAFETY: the file was vetted, is a private copy that nobody else writes, and comes from the operator's
+        // plugin folder, whose files are trusted to run.
+        let opened = unsafe { libloading::os::unix::Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
+        let handle = ManuallyDrop::new(opened.map_err(|e| Mismatch::Linker(chain(&e)))?);
+        let module = check(&handle).map_err(Mismatch::Interface)?;
+        Ok(Self { handle, module })
+    }
+
+    /// The plugin's description of itself, JSON.
+    pub(super) fn describe(&self, host: &Host) -> Result<Vec<u8>, String> {
+        let mut out = RVec::new();
+        let described = (self.module.describe())(host, &mut out);
+        let out = out.into_vec();
+        if described { Ok(out) } else { Err(String::from_utf8_lossy(&out).into_owned()) }
+    }
+
+    /// Runs the plugin until it stops.
+    pub(super) fn main(&self, host: &Host, start: &StartFacts<'_>) -> Result<(), String> {
+        let start = Start {
+            size: size_of::<Start<'_>>() as u32,
+            threads: start.threads,
+            server: RStr::from_str(start.server),
+            prefix: RStr::from_str(start.prefix),
+            settings: RSlice::from_slice(start.settings),
+            gateway_version: RStr::from_str(env!("CARGO_PKG_VERSION")),
+            reserved: [0; 4],
+        };
+        let mut error = RString::new();
+        let served = (self.module.main())(host, &start, &mut error);
+        if served { Ok(()) } else { Err(error.into_string()) }
+    }
+
+    /// Has the plugin give back what its statics own, and closes the library. To be called when the plugin's last
+    /// thread has ended, on a thread that ends right after.
+    pub(super) fn close(self) -> Result<(), String> {
+        (self.module.reclaim())();
+        ManuallyDrop::into_inner(self.handle).close().map_err(|e| chain(&e))
+    }
+}
+
+/// What a plugin starts with.
+pub(super) struct StartFacts<'a> {
+    pub(super) threads: u32,
+    pub(super) server: &'a str,
+    pub(super) prefix: &'a str,
+    pub(super) settings: &'a [u8],
+}
+
+/// Checks the header, and the layout of everything reachable from the module. With fresh `CheckingGlobals` each
+/// time: those of the process would keep pointers into the library for ever.
+fn check(library: &libloading::os::unix::Library) -> Result<PluginModuleRef, String> {
+    // SAFETY: what the symbol points at is taken for a header only if its magic says so.
+    let symbol = unsafe { library.get::<AbiHeaderRef>(ROOT_SYMBOL) };
+    let header = *symbol.map_err(|e| chain(&e))?;
+    if !header.is_valid() {
+        return Err(format!("its header is of abi_stable {}.{}", header.abi_major, header.abi_minor));
+    }
+    let header = header.upgrade().map_err(|e| e.to_string())?;
+    let theirs = header.layout().ok_or("its header carries no layout")?;
+    let ours = <PluginModuleRef as StableAbi>::LAYOUT;
+    // Either side may know more than the other; what one lacks at the end is never used by the other.
+    if let Err(difference) = compare(ours, theirs, &CheckingGlobals::new())
+        && compare(theirs, ours, &CheckingGlobals::new()).is_err()
+    {
+        return Err(explain(&difference));
+    }
+    // SAFETY: the layouts agree, as just compared.
+    let module = unsafe { header.init_root_module_with_unchecked_layout::<PluginModuleRef>() };
+    module.map_err(|e| e.to_string())
+}
+
+/// The first differences in one line; abi_stable's own report has hundreds.
+fn explain(errors: &AbiInstabilityErrors) -> String {
+    fn pair<T: std::fmt::Debug>(pair: &ExpectedFound<T>) -> String {
+        format!("the gateway has {:?}, the plugin {:?}", pair.expected, pair.found)
+    }
+    let mut said: Vec<String> = Vec::new();
+    for error in &errors.errors {
+        let fields = error.stack_trace.iter().filter_map(|step| match &step.expected {
+            TLFieldOrFunction::Field(field) => Some(field.name().to_owned()),
+            TLFieldOrFunction::Function(_) => None,
+        });
+        let path = fields.filter(|name| name != "0").collect::<Vec<_>>().join(".");
+        for difference in &error.errs {
+            let what = match difference {
+                Instability::PackageVersion(versions) => {
+                    format!("version: the gateway has {}, the plugin {}", versions.expected, versions.found)
+                }
+                Instability::Name(names) => {
+                    format!("type: the gateway has {}, the plugin {}", names.expected, names.found)
+                }
+                Instability::UnexpectedField(fields) => {
+                    let (ours, theirs) = (fields.expected.name(), fields.found.name());
+                    format!("field: the gateway has `{ours}`, the plugin `{theirs}`")
+                }
+                Instability::FieldCountMismatch(counts) => format!("fields: {}", pair(counts)),
+                Instability::Size(sizes) => format!("size: {}", pair(sizes)),
+                Instability::MismatchedPrefixSize(sizes) => format!("mandatory fields: {}", pair(sizes)),
+                Instability::MismatchedPrimitive(types) => format!("type: {}", pair(types)),
+                other => format!("{other:?}").chars().take(200).collect(),
+            };
+            let line = if path.is_empty() { what } else { format!("`{path}`: {what}") };
+            if !said.contains(&line) {
+                said.push(line);
+            }
+        }
+    }
+    said.truncate(3);
+    said.join("; ")
+}
+
+/// Signals whose handler lies in one of `ranges`.
+pub(super) fn handlers_in(ranges: &[(usize, usize)]) -> Vec<i32> {
+    let inside = |at: usize| ranges.iter().any(|(start, stop)| (*start..*stop).contains(&at));
+    let handler = |signal: i32| {
+        let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: only asks; `action` is the struct it fills.
+        let asked = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+        // SAFETY: filled, and all zeroes is a value of it too.
+        (asked == 0).then(|| unsafe { action.assume_init() }.sa_sigaction)
+    };
+    (1..=64).filter(|signal| handler(*signal).is_some_and(inside)).collect()
+}
+
+/// Deletes a pthread key that a plugin left.
+pub(super) fn delete_key(key: u32) {
+    // SAFETY: the plugin made the key, its library is closed, and no thread that set it is left.
+    unsafe { libc::pthread_key_delete(key) };
+}
+
+/// Unmaps what a plugin mapped of its own private file and left.
+pub(super) fn unmap(start: usize, stop: usize) {
+    // SAFETY: a mapping of the plugin's private copy, made by the plugin itself, of which no code is left.
+    unsafe { libc::munmap(start as *mut _, stop - start) };
+}
+
+/// The kernel's id of this thread.
+pub(super) fn thread_id() -> i32 {
+    // SAFETY: has no precondition.
+    unsafe { libc::gettid() }
+}
+
+/// Whether a thread of this process still exists. Asks the kernel itself: a `/proc` that is missing must not make
+/// running threads look ended.
+pub(super) fn is_alive(tid: i32) -> bool {
+    // SAFETY: signal 0 is never delivered, only the thread's existence checked.
+    let asked = unsafe { libc::syscall(libc::SYS_tgkill, std::process::id(), tid, 0) };
+    asked == 0 || std::io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+/// Ends the process at once. For a process that kept a library: destructors of statics, run by `exit`, would race
+/// with the threads of that library.
+pub(super) fn leave(code: i32) -> ! {
+    // SAFETY: has no precondition.
+    unsafe { libc::_exit(code) }
+}

@@ -1,0 +1,275 @@
+//! The host's half of the contract: a queue into the plugin, the calls it has, and (in `table`) what it calls.
+//!
+//! | unsafe | why it holds | test that pins it |
+//! |---|---|---|
+//! | `new`, `post`: the eventfd | a descriptor of our own, open as long as the mailbox | `a_plugin_serves_many_calls_at_once` |
+
+#![expect(unsafe_code, reason = "an eventfd")]
+
+mod table;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        mpsc::Sender,
+    },
+};
+
+use plugin_api::abi::{self, Host};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    call::{Answer, CallFacts, CallOptions, CancelReason, Closed, Notifications, OpenCall, Request},
+    census::Census,
+};
+use crate::config::ServerName;
+
+/// Notifications of one call that wait to be passed on; what comes beyond is dropped.
+const NOTIFICATIONS_MAX: usize = 64;
+
+/// What a starting plugin tells the one who waits for it.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// It serves; its manifest.
+    Ready(Vec<u8>),
+    /// Its thread is about to end.
+    Ended,
+}
+
+/// One plugin's mailbox.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    server: ServerName,
+    queue: Mutex<Queue>,
+    posted: Condvar,
+    wake: OwnedFd,
+    calls: Mutex<HashMap<u64, Call>>,
+    next_call: AtomicU64,
+    /// Whether new calls are taken. Changes with `calls` locked only.
+    open: AtomicBool,
+    stages: Mutex<Sender<Stage>>,
+    /// Whether the plugin has said that it serves.
+    ready: AtomicBool,
+    ended_by_itself: AtomicBool,
+    census: Mutex<Census>,
+}
+
+#[derive(Default)]
+struct Queue {
+    events: VecDeque<Message>,
+    /// The plugin saw an empty queue and waits for the wake fd.
+    armed: bool,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} events", self.events.len())
+    }
+}
+
+/// An event on its way.
+struct Message {
+    kind: u32,
+    call: u64,
+    code: u32,
+    name_len: u32,
+    data: Vec<u8>,
+}
+
+impl Message {
+    fn bare(kind: u32, call: u64, code: u32) -> Self {
+        Self { kind, call, code, name_len: 0, data: Vec::new() }
+    }
+}
+
+/// A call the plugin has not answered.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are the large one, and a box would cost each call")]
+enum Call {
+    Awaited {
+        facts: CallFacts,
+        reply: oneshot::Sender<Answer>,
+        notifications: Option<mpsc::Sender<(String, Vec<u8>)>>,
+        span: tracing::Span,
+    },
+    /// Nobody waits any more, but its future may still exist.
+    Cancelled,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Mailbox {
+    pub(super) fn new(server: ServerName, stages: Sender<Stage>) -> io::Result<Arc<Self>> {
+        // SAFETY: has no precondition.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Arc::new(Self {
+            server,
+            queue: Mutex::default(),
+            posted: Condvar::new(),
+            // SAFETY: the descriptor is new, so nobody else owns it.
+            wake: unsafe { OwnedFd::from_raw_fd(fd) },
+            calls: Mutex::default(),
+            next_call: AtomicU64::new(1),
+            open: AtomicBool::new(true),
+            stages: Mutex::new(stages),
+            ready: AtomicBool::new(false),
+            ended_by_itself: AtomicBool::new(false),
+            census: Mutex::default(),
+        }))
+    }
+
+    /// The mailbox as the plugin sees it: valid as long as `self` is.
+    pub(super) fn host(self: &Arc<Self>) -> Host {
+        Host {
+            size: size_of::<Host>() as u32,
+            flags: 0,
+            context: Arc::as_ptr(self).cast(),
+            table: table::TABLE,
+            reserved: [0; 2],
+        }
+    }
+
+    pub(super) fn census(&self) -> MutexGuard<'_, Census> {
+        lock(&self.census)
+    }
+
+    pub(super) fn say(&self, stage: Stage) {
+        // The one who listens may have given up.
+        let _ = lock(&self.stages).send(stage);
+    }
+
+    /// Calls that the plugin has neither answered nor dropped.
+    pub(super) fn calls_open(&self) -> usize {
+        lock(&self.calls).len()
+    }
+
+    pub(super) fn call(self: &Arc<Self>, request: Request, options: CallOptions) -> Result<OpenCall, Closed> {
+        let id = self.next_call.fetch_add(1, Relaxed);
+        let (reply, replied) = oneshot::channel();
+        let (said, saying) = match options.notifications {
+            Notifications::Wanted => Some(mpsc::channel(NOTIFICATIONS_MAX)).unzip(),
+            Notifications::Dropped => (None, None),
+        };
+        let span = tracing::Span::current();
+        let call = Call::Awaited { facts: options.facts, reply, notifications: said, span };
+        {
+            // Asked under the lock: whoever closes the mailbox then finds this call, or this call finds it closed.
+            let mut calls = lock(&self.calls);
+            if !self.open.load(Relaxed) {
+                return Err(Closed);
+            }
+            calls.insert(id, call);
+        }
+        self.post(Message {
+            kind: abi::CALL,
+            call: id,
+            code: 0,
+            name_len: request.name_len,
+            data: request.data,
+        });
+        Ok(OpenCall { mailbox: self.clone(), id, reply: Some(replied), answer: None, notifications: saying })
+    }
+
+    pub(super) fn cancel(&self, id: u64, reason: CancelReason) {
+        match lock(&self.calls).get_mut(&id) {
+            Some(call) => *call = Call::Cancelled,
+            None => return,
+        }
+        if self.withdraw(id) {
+            lock(&self.calls).remove(&id);
+            return;
+        }
+        let code = match reason {
+            CancelReason::Client => abi::BY_CLIENT,
+            CancelReason::Timeout => abi::BY_TIMEOUT,
+        };
+        self.post(Message::bare(abi::CANCEL, id, code));
+    }
+
+    /// Tells the plugin to return from `main`.
+    pub(super) fn stop(&self) {
+        self.close();
+        self.post(Message::bare(abi::STOP, 0, 0));
+    }
+
+    /// Takes no more calls and ends those under way.
+    pub(super) fn close(&self) {
+        let awaited: Vec<u64> = {
+            let mut calls = lock(&self.calls);
+            self.open.store(false, Relaxed);
+            let awaited = calls.iter_mut().filter(|(_, call)| matches!(call, Call::Awaited { .. }));
+            awaited
+                .map(|(id, call)| {
+                    if let Call::Awaited { reply, .. } = std::mem::replace(call, Call::Cancelled) {
+                        // Its caller may have gone meanwhile.
+                        let _ = reply.send(Answer::Gone);
+                    }
+                    *id
+                })
+                .collect()
+        };
+        for id in awaited {
+            self.post(Message::bare(abi::CANCEL, id, abi::DRAINING));
+        }
+    }
+
+    /// The plugin is gone: whoever still waits for it learns so. Answers whether it served and nobody had told it
+    /// to stop.
+    pub(super) fn abandon(&self) -> bool {
+        let mut calls = lock(&self.calls);
+        let was_open = self.open.swap(false, Relaxed);
+        let by_itself = was_open && self.ready.load(Relaxed);
+        self.ended_by_itself.store(by_itself, Relaxed);
+        // Dropping the senders answers `Gone`; who learns that and asks why is to find the reason.
+        calls.clear();
+        by_itself
+    }
+
+    /// Whether the plugin served, and then ended although nobody had told it to.
+    pub(super) fn ended_by_itself(&self) -> bool {
+        self.ended_by_itself.load(Relaxed)
+    }
+
+    /// Takes a call back that the plugin has not taken yet: one that is stuck is not to pile up what nobody waits
+    /// for any more. `false`: it has it.
+    fn withdraw(&self, id: u64) -> bool {
+        let mut queue = lock(&self.queue);
+        let place = queue.events.iter().rposition(|m| m.kind == abi::CALL && m.call == id);
+        place.and_then(|place| queue.events.remove(place)).is_some()
+    }
+
+    fn post(&self, message: Message) {
+        let armed = {
+            let mut queue = lock(&self.queue);
+            queue.events.push_back(message);
+            std::mem::take(&mut queue.armed)
+        };
+        self.posted.notify_one();
+        if armed {
+            let one = 1u64.to_ne_bytes();
+            // SAFETY: the descriptor is our own and open; the buffer is as long as said. A full counter (EAGAIN)
+            // means that the plugin has a wake-up coming anyway.
+            let _ = unsafe { libc::write(self.wake.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        }
+    }
+
+    /// Ends a call with `answer`. `false`: nobody waited for it.
+    fn answer(&self, id: u64, answer: Answer) -> bool {
+        let call = lock(&self.calls).remove(&id);
+        match call {
+            Some(Call::Awaited { reply, .. }) => reply.send(answer).is_ok(),
+            _ => false,
+        }
+    }
+}
