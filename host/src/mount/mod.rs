@@ -1,0 +1,236 @@
+//! Step 3 of 5, mount: turns running servers into what the HTTP side serves.
+//!
+//! In:   `Vec<Server>` from load.
+//! Out:  [`MountTable`]: per server a tool table with validators, and the OpenAPI documents.
+//! Fails: a tool whose schema cannot be used fails its server, not the gateway.
+//! Never: sockets, requests.
+
+mod error;
+mod hoist;
+mod openapi;
+mod problem_code;
+mod shapes;
+mod tool;
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    config::ServerEntry,
+    load::{Failed, Instance, Server, chain},
+};
+
+pub use error::MountError;
+pub use openapi::Document;
+pub use problem_code::ProblemCode;
+pub use tool::{ArgumentError, Tool};
+
+/// Everything served, in file order. Replaced as a whole, never changed in place.
+#[derive(Debug)]
+pub struct MountTable {
+    /// Every `[[server]]` table, in file order.
+    pub servers: Vec<Mounted>,
+    /// The OpenAPI document of all of them.
+    pub openapi: Document,
+}
+
+/// One `[[server]]` table as the HTTP side sees it.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are a few per process, and each lives as long as it")]
+pub enum Mounted {
+    /// It serves.
+    Serving(Arc<Mount>),
+    /// It did not start: its prefix answers 503 with the reason's code.
+    Failed(Failed),
+    /// It runs, but its tools cannot be served. Answers like a failed one; still has to be unloaded.
+    Refused {
+        /// The running server.
+        instance: Arc<Instance>,
+        /// Why its tools cannot be served.
+        error: MountError,
+    },
+}
+
+/// A running server at its prefix.
+#[derive(Debug)]
+pub struct Mount {
+    /// The running server.
+    pub instance: Arc<Instance>,
+    /// Its tools, in the plugin's order.
+    pub tools: Vec<Arc<Tool>>,
+    /// The OpenAPI document of this server alone.
+    pub openapi: Document,
+    by_name: HashMap<String, Arc<Tool>>,
+}
+
+/// Why a server does not serve, in words fit for everybody who may see `/servers`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The stable word for this kind of failure.
+    pub code: &'static str,
+    /// The whole chain of causes, on one line.
+    pub reason: String,
+}
+
+impl Mount {
+    /// Compiles the validators of the server's tools. Pure: the plugin is not asked anything.
+    pub fn new(instance: Arc<Instance>) -> Result<Self, MountError> {
+        let server = &instance.entry().name;
+        let compile = |spec| Tool::compile(server, spec).map(Arc::new);
+        let tools =
+            instance.manifest().tools.iter().map(compile).collect::<Result<Vec<Arc<Tool>>, MountError>>()?;
+        let by_name = tools.iter().map(|tool| (tool.spec.name.clone(), tool.clone())).collect();
+        let openapi = Document::of_server(&described(&instance));
+        Ok(Self { instance, tools, openapi, by_name })
+    }
+
+    /// The tool of that name.
+    pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
+        self.by_name.get(name)
+    }
+}
+
+fn described(instance: &Instance) -> openapi::Described<'_> {
+    let (entry, manifest) = (instance.entry(), instance.manifest());
+    openapi::Described {
+        name: entry.name.as_str(),
+        prefix: entry.prefix.as_str(),
+        version: &manifest.version,
+        title: manifest.title.as_deref(),
+        instructions: manifest.instructions.as_deref(),
+        tools: &manifest.tools,
+    }
+}
+
+impl Mounted {
+    /// Mounts one server; a failure stays in the table, with its reason.
+    pub fn new(server: Server) -> Self {
+        match server {
+            Server::Failed(failed) => Self::Failed(failed),
+            Server::Running(instance) => match Mount::new(instance.clone()) {
+                Ok(mount) => Self::Serving(Arc::new(mount)),
+                Err(error) => Self::Refused { instance, error },
+            },
+        }
+    }
+
+    /// Its table in gateway.toml.
+    pub fn entry(&self) -> &ServerEntry {
+        match self {
+            Self::Serving(mount) => mount.instance.entry(),
+            Self::Failed(failed) => &failed.entry,
+            Self::Refused { instance, .. } => instance.entry(),
+        }
+    }
+
+    /// The running server, if one has to be unloaded.
+    pub fn instance(&self) -> Option<&Arc<Instance>> {
+        match self {
+            Self::Serving(mount) => Some(&mount.instance),
+            Self::Refused { instance, .. } => Some(instance),
+            Self::Failed(_) => None,
+        }
+    }
+
+    /// Why it does not serve; `None`: it does.
+    pub fn failure(&self) -> Option<Failure> {
+        match self {
+            Self::Serving(mount) if mount.instance.ended_by_itself() => {
+                Some(Failure { code: "ended", reason: "the plugin ended by itself; the log says why".into() })
+            }
+            Self::Serving(_) => None,
+            Self::Failed(failed) => Some(Failure::new(failed.error.code(), &failed.error)),
+            Self::Refused { error, .. } => Some(Failure::new(error.code(), error)),
+        }
+    }
+}
+
+impl Failure {
+    fn new(code: &'static str, error: &dyn std::error::Error) -> Self {
+        Self { code, reason: chain(error) }
+    }
+}
+
+impl Default for MountTable {
+    fn default() -> Self {
+        Self::of(Vec::new())
+    }
+}
+
+impl MountTable {
+    /// Mounts every server, in order.
+    pub fn new(servers: Vec<Server>) -> Self {
+        Self::of(servers.into_iter().map(Mounted::new).collect())
+    }
+
+    /// A table of servers that were mounted before, e.g. with one of them replaced.
+    pub fn of(servers: Vec<Mounted>) -> Self {
+        let serving = servers.iter().filter_map(|mounted| match mounted {
+            Mounted::Serving(mount) => Some(described(&mount.instance)),
+            _ => None,
+        });
+        let openapi = Document::merged(&serving.collect::<Vec<_>>());
+        Self { servers, openapi }
+    }
+
+    /// The servers that have to be unloaded in the end, in file order.
+    pub fn running(&self) -> Vec<Arc<Instance>> {
+        self.servers.iter().filter_map(Mounted::instance).cloned().collect()
+    }
+
+    /// The first server marked `required` that does not serve.
+    pub fn required_failure(&self) -> Option<String> {
+        let broken = |mounted: &&Mounted| mounted.entry().required && mounted.failure().is_some();
+        self.servers.iter().find(broken).map(|mounted| mounted.entry().name.to_string())
+    }
+
+    /// The server whose prefix `path` lies below, and what remains of `path`: `""`, or text starting with `/`.
+    pub fn find<'p>(&self, path: &'p str) -> Option<(&Mounted, &'p str)> {
+        // Prefixes never overlap, so the first that fits is the only one.
+        self.servers.iter().find_map(|mounted| mounted.entry().prefix.strip(path).map(|rest| (mounted, rest)))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::{
+        config::{Prefix, ServerName},
+        load::LoadError,
+    };
+
+    /// A server that did not start.
+    pub(crate) fn failed(name: &str, prefix: &str) -> Mounted {
+        let name = ServerName::parse(name).expect("the test's own name");
+        Mounted::Failed(Failed {
+            error: LoadError::Read {
+                server: name.clone(),
+                path: "plugins/x.so".into(),
+                source: std::io::ErrorKind::NotFound.into(),
+            },
+            entry: ServerEntry::new(
+                name,
+                "plugins/x.so".into(),
+                Prefix::parse(prefix).expect("the test's own prefix"),
+            ),
+        })
+    }
+
+    #[test]
+    fn a_path_is_found_below_its_prefix_segment_by_segment() {
+        let table = MountTable::of(vec![failed("greet", "/greet"), failed("deep", "/a/b")]);
+        let find = |path| table.find(path).map(|(m, rest)| (m.entry().name.to_string(), rest));
+        assert_eq!(find("/greet"), Some(("greet".into(), "")));
+        assert_eq!(find("/greet/tools/x"), Some(("greet".into(), "/tools/x")));
+        assert_eq!(find("/a/b/"), Some(("deep".into(), "/")));
+        assert_eq!(find("/greetings"), None);
+        assert_eq!(find("/a"), None);
+        assert_eq!(find("/"), None);
+    }
+
+    #[test]
+    fn a_failure_tells_the_whole_chain() {
+        let failure = failed("greet", "/greet").failure().expect("it failed");
+        assert_eq!(failure.code, "unreadable");
+        assert_eq!(failure.reason, "server `greet`: cannot read `plugins/x.so`: entity not found");
+    }
+}

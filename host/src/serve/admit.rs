@@ -1,0 +1,193 @@
+//! What happens to every request before and after its answer is made: it gets an id, its Host and Origin are checked,
+//! a panic becomes a problem, and two headers are added.
+//!
+//! The checks are what keeps a web page from using a gateway on the visitor's own machine. A page can make its own name
+//! resolve to 127.0.0.1 (DNS rebinding), but then the request carries that name as its Host; a page can send requests
+//! across origins, but then the browser adds its Origin.
+
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::Response,
+};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue, Uri, header};
+
+use super::{
+    Gateway,
+    asked::{Asked, RequestId, X_REQUEST_ID},
+    problem::Problem,
+};
+use crate::{config::Http, mount::ProblemCode};
+
+/// The outermost layer of the router.
+pub(super) async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
+    let asked = Asked::of(&request);
+    let mut response = match gateway.admission().check(request.uri(), request.headers()) {
+        Err(problem) => problem.answer(&gateway, &asked),
+        // Nothing that the handlers share is left half-changed by a panic: the table is replaced as a whole, and the
+        // count of calls is kept by guards.
+        Ok(()) => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+            Ok(response) => response,
+            Err(_) => {
+                tracing::error!(request_id = id.as_str(), path = asked.uri.path(), "request panicked");
+                Problem::new(ProblemCode::Internal, "the gateway failed on this request; the log has more")
+                    .answer(&gateway, &asked)
+            }
+        },
+    };
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, id.header());
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Who may ask.
+#[derive(Debug)]
+pub(super) struct Admission {
+    listen: IpAddr,
+    hosts: Vec<String>,
+    origins: Vec<String>,
+}
+
+/// The host that a request is for: `name` or `name:port`.
+pub(super) fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a str> {
+    let mut named = headers.get_all(header::HOST).iter();
+    match (named.next(), named.next()) {
+        (Some(host), None) => host.to_str().ok(),
+        (None, None) => uri.authority().map(|authority| authority.as_str()),
+        // Two Hosts: this gateway and a proxy before it might each believe another one.
+        _ => None,
+    }
+}
+
+impl Admission {
+    pub(super) fn new(http: &Http, listen: IpAddr) -> Self {
+        let origins = http.allowed_origins.iter().map(|origin| origin.trim_end_matches('/').to_owned());
+        Self { listen, hosts: http.allowed_hosts.clone(), origins: origins.collect() }
+    }
+
+    fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        let host = host_of(uri, headers).unwrap_or_default();
+        if !self.knows_host(host) {
+            return Err(refused(ProblemCode::HostNotAllowed, "host", host, "[http] allowed_hosts"));
+        }
+        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+        let origin = origin.to_str().unwrap_or("(not text)");
+        if self.knows_origin(origin, host) {
+            return Ok(());
+        }
+        Err(refused(ProblemCode::OriginNotAllowed, "origin", origin, "[http] allowed_origins"))
+    }
+
+    fn knows_host(&self, host: &str) -> bool {
+        let Some(name) = name_of(host) else { return false };
+        is_loopback(name)
+            || self.is_listened_at(name)
+            || self.hosts.iter().any(|allowed| {
+                allowed.eq_ignore_ascii_case(host)
+                    || allowed.trim_matches(['[', ']']).eq_ignore_ascii_case(name)
+            })
+    }
+
+    /// An address cannot be rebound, so a gateway that listens on every address of its machine answers to each.
+    fn is_listened_at(&self, name: &str) -> bool {
+        let asked_for = name.parse::<IpAddr>();
+        asked_for.is_ok_and(|ip| self.listen.is_unspecified() || ip.to_canonical() == self.listen)
+    }
+
+    fn knows_origin(&self, origin: &str, host: &str) -> bool {
+        let Some((scheme, authority)) = origin.split_once("://") else { return false };
+        let web = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+        let near = name_of(authority).is_some_and(is_loopback) || authority.eq_ignore_ascii_case(host);
+        (web && near) || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+    }
+}
+
+fn refused(code: ProblemCode, what: &'static str, value: &str, key: &str) -> Problem {
+    let value: String = value.chars().take(200).collect();
+    let detail = format!(
+        "the {what} `{value}` is not one that this gateway answers to; if it should be, the operator adds it to \
+         `{key}` in gateway.toml"
+    );
+    Problem::new(code, detail).with(what, value)
+}
+
+/// `authority` without its port and without the brackets of an IPv6 address; `None` if it is not well-formed.
+fn name_of(authority: &str) -> Option<&str> {
+    let (name, port) = if let Some(rest) = authority.strip_prefix('[') {
+        rest.split_once(']')?
+    } else {
+        authority.find(':').map_or((authority, ""), |colon| authority.split_at(colon))
+    };
+    let port_is_one =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    (port_is_one && !name.is_empty()).then_some(name)
+}
+
+fn is_loopback(name: &str) -> bool {
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::state::tests::gateway;
+
+    fn check_host(host: &str, allowed: bool) {
+        assert_eq!(gateway().admission().knows_host(host), allowed, "{host}");
+    }
+
+    #[test]
+    fn only_own_names_and_addresses_are_answered() {
+        for own in ["localhost", "LocalHost:1234", "127.0.0.1", "127.8.8.8:80", "[::1]", "[::1]:8000"] {
+            check_host(own, true);
+        }
+        for listed in ["tools.example.com", "Tools.example.com:443", "other.example.com:8443"] {
+            check_host(listed, true);
+        }
+        for other in ["", "evil.example", "localhost.evil.example", "other.example.com", "192.0.2.1", "::1"] {
+            check_host(other, false);
+        }
+        for malformed in ["localhost:port", "[::1", "[::1]8000", ":80", "localhost:99999", "u@localhost"] {
+            check_host(malformed, false);
+        }
+    }
+
+    #[test]
+    fn a_gateway_on_every_address_answers_to_addresses_but_not_to_names() {
+        let everywhere = Admission::new(gateway().http(), IpAddr::from([0, 0, 0, 0]));
+        assert!(everywhere.knows_host("192.0.2.1:8000"));
+        assert!(!everywhere.knows_host("evil.example"));
+    }
+
+    #[test]
+    fn only_near_and_listed_origins_may_ask() {
+        let check = |origin: &str, host: &str, allowed: bool| {
+            assert_eq!(gateway().admission().knows_origin(origin, host), allowed, "{origin} at {host}");
+        };
+        check("http://localhost:3000", "localhost:8000", true);
+        check("http://127.0.0.1:3000", "localhost:8000", true);
+        check("https://app.example.com", "localhost:8000", true);
+        check("https://tools.example.com", "tools.example.com", true);
+        check("https://tools.example.com", "localhost:8000", false);
+        check("http://app.example.com", "localhost:8000", false);
+        check("https://evil.example", "localhost:8000", false);
+        check("null", "localhost:8000", false);
+        check("ftp://localhost", "localhost:8000", false);
+    }
+
+    #[test]
+    fn a_request_with_two_hosts_has_none() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::HOST, HeaderValue::from_static("localhost"));
+        assert_eq!(host_of(&Uri::from_static("/"), &headers), Some("localhost"));
+        headers.append(header::HOST, HeaderValue::from_static("evil.example"));
+        assert_eq!(host_of(&Uri::from_static("/"), &headers), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! An answer's body that keeps its call open until it is sent or given up.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::body::{Body, Bytes, HttpBody};
+use http_body::{Frame, SizeHint};
+
+use super::CallGuard;
+
+/// `body`, with `call` open for as long as it lives.
+pub(super) fn held(body: Body, call: Option<CallGuard>) -> Body {
+    match call {
+        Some(call) => Body::new(Held { body, _call: call }),
+        None => body,
+    }
+}
+
+struct Held {
+    body: Body,
+    _call: CallGuard,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    // Exact where the inner one is, so that the answer has a length and not chunks.
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{mount::MountTable, serve::state::tests::gateway};
+
+    #[test]
+    fn a_call_is_open_until_its_answer_is_dropped_and_the_answer_keeps_its_length() {
+        let gateway = gateway();
+        gateway.install(MountTable::default());
+        let body = held(Body::from("hello"), gateway.begin_call().ok());
+        assert_eq!((gateway.calls_open(), body.size_hint().exact()), (1, Some(5)));
+        drop(body);
+        assert_eq!(gateway.calls_open(), 0);
+    }
+}

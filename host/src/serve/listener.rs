@@ -1,0 +1,145 @@
+//! The one listening socket. Bound before any plugin is loaded, so that a port in use costs nothing.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum_server::{Handle, accept::NoDelayAcceptor};
+use hyper_util::rt::TokioTimer;
+use tokio::task::JoinHandle;
+
+use super::{Gateway, router};
+
+/// How long a client may take to send the head of a request; also ends idle connections.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A bound socket on which nobody answers yet; clients that connect wait.
+#[derive(Debug)]
+pub struct Listening {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// Why the gateway cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Another process has the port.
+    #[error(
+        "cannot listen on `{address}`: another process has the port; stop it, or choose another with `listen` in gateway.toml or `--listen`"
+    )]
+    InUse {
+        /// The address of gateway.toml or `--listen`.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The port is for privileged processes.
+    #[error(
+        "cannot listen on `{address}`: ports below 1024 need the capability CAP_NET_BIND_SERVICE; choose a higher one"
+    )]
+    Privileged {
+        /// The address of gateway.toml or `--listen`.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No interface has the address.
+    #[error("cannot listen on `{address}`: this machine does not have that address")]
+    NotOurs {
+        /// The address of gateway.toml or `--listen`.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something else.
+    #[error("cannot listen on `{address}`")]
+    Other {
+        /// The address of gateway.toml or `--listen`.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Listening {
+    /// Binds `address`; port 0 lets the system pick.
+    pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let bound = TcpListener::bind(address).and_then(|listener| {
+            // Tokio takes only sockets that never block.
+            listener.set_nonblocking(true)?;
+            Ok(Self { address: listener.local_addr()?, listener })
+        });
+        bound.map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => BindError::InUse { address, source },
+            io::ErrorKind::PermissionDenied => BindError::Privileged { address, source },
+            io::ErrorKind::AddrNotAvailable => BindError::NotOurs { address, source },
+            _ => BindError::Other { address, source },
+        })
+    }
+
+    /// The address really bound.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Begins to answer. Must be called inside of a tokio runtime.
+    pub fn serve(self, gateway: &Arc<Gateway>) -> io::Result<Serving> {
+        let handle = Handle::new();
+        let mut server = axum_server::from_tcp(self.listener)?
+            .acceptor(NoDelayAcceptor::new())
+            // Without TLS every client speaks HTTP/1; looking for an HTTP/2 preface first would wait without end for
+            // a client that sends nothing.
+            .http1_only()
+            .handle(handle.clone());
+        server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+        let router = router::router(gateway);
+        let task = tokio::spawn(server.serve(router.into_make_service()));
+        Ok(Serving { handle, task })
+    }
+}
+
+/// A listener that answers.
+#[derive(Debug)]
+pub struct Serving {
+    handle: Handle<SocketAddr>,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl Serving {
+    /// Closes the listener, lets requests under way finish for at most `grace`, then cuts what is left.
+    pub async fn stop(self, grace: Duration) -> io::Result<()> {
+        self.handle.graceful_shutdown(Some(grace));
+        self.task.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+    }
+
+    /// Waits for a listener that ends by itself, which it does only after an error.
+    pub async fn failed(&mut self) -> io::Error {
+        match (&mut self.task).await {
+            Ok(Ok(())) => io::Error::other("the listener ended"),
+            Ok(Err(error)) => error,
+            Err(panicked) => io::Error::other(panicked),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_said_to_be() {
+        let first = Listening::bind(([127, 0, 0, 1], 0).into()).expect("some port is free");
+        let error = Listening::bind(first.address()).expect_err("the port is taken");
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "cannot listen on `{}`: another process has the port; stop it, or choose another with `listen` in \
+                 gateway.toml or `--listen`",
+                first.address()
+            )
+        );
+    }
+}

@@ -1,0 +1,168 @@
+//! The near edge of the MCP door: what is settled before rmcp sees a request.
+//!
+//! In:   headers and a whole body.
+//! Out:  an [`Envelope`] and a [`Route`], or a [`Refusal`] that says why not.
+//! Never: looks into a method's parameters beyond `_meta` and `arguments`.
+
+use http::{HeaderMap, HeaderValue, header};
+use rmcp::model::{ProtocolVersion, RequestId as MessageId};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+use super::{SESSION, refusal::Refusal};
+
+/// What rmcp insists on in every POST.
+pub(super) const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
+
+const VERSION: &str = "mcp-protocol-version";
+
+/// A JSON-RPC message, as far as it must be known to route it.
+#[derive(Debug)]
+pub(super) struct Envelope<'a> {
+    /// Absent in notifications and in answers that the client gives.
+    pub(super) id: Option<MessageId>,
+    /// Absent in answers that the client gives.
+    method: Option<String>,
+    /// Whether `_meta` names a protocol version, which only 2026-07-28 does.
+    names_version: bool,
+    /// `params.arguments` as the client wrote it.
+    pub(super) arguments: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow)]
+    jsonrpc: Option<&'a RawValue>,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    method: Option<String>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+    result: Option<IgnoredAny>,
+    error: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize, Default)]
+struct Params<'a> {
+    #[serde(rename = "_meta", default)]
+    meta: Meta,
+    #[serde(borrow)]
+    arguments: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize, Default)]
+struct Meta {
+    #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
+    version: Option<IgnoredAny>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads the message in `body`; whatever is not one JSON-RPC message is refused here.
+    pub(super) fn read(body: &'a [u8]) -> Result<Self, Refusal> {
+        let start = body.iter().find(|byte| !byte.is_ascii_whitespace());
+        if start != Some(&b'{') {
+            // A derived struct would take an array for its members in order.
+            return Err(Refusal::not_one_object(body));
+        }
+        let message: Message<'a> =
+            serde_json::from_slice(body).map_err(|error| Refusal::unreadable(&error))?;
+        let id = message.id.map(|id| serde_json::from_str::<MessageId>(id.get())).transpose();
+        let id = id.map_err(|_| Refusal::invalid("the `id` of a request is a string or an integer"))?;
+        if message.jsonrpc.map(RawValue::get) != Some("\"2.0\"") {
+            return Err(Refusal::invalid("`jsonrpc` must be \"2.0\"").with_id(id));
+        }
+        if message.method.is_none() && message.result.is_none() && message.error.is_none() {
+            return Err(Refusal::invalid("a message has a `method`, a `result` or an `error`").with_id(id));
+        }
+        // Parameters of another shape are the method's business: rmcp or the handler refuses them by name.
+        let params = message.params.and_then(|raw| serde_json::from_str(raw.get()).ok());
+        let Params { meta, arguments } = params.unwrap_or_default();
+        Ok(Self { id, method: message.method, names_version: meta.version.is_some(), arguments })
+    }
+}
+
+/// Which of the door's two services answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// An `initialize`: a session will be made.
+    OpensSession,
+    /// A message in a session, or one of 2026-07-28.
+    Main,
+    /// A 2025 message that belongs to no session, e.g. curl's.
+    OneShot,
+}
+
+pub(super) fn route(headers: &HeaderMap, envelope: &Envelope<'_>) -> Route {
+    let method = envelope.method.as_deref();
+    // Versions are dates: text order is their order.
+    let header_is_modern = headers
+        .get(VERSION)
+        .is_some_and(|version| version.as_bytes() >= ProtocolVersion::V_2026_07_28.as_str().as_bytes());
+    match method {
+        _ if headers.contains_key(SESSION) => Route::Main,
+        Some("initialize") => Route::OpensSession,
+        Some("server/discover") => Route::Main,
+        _ if envelope.names_version || header_is_modern => Route::Main,
+        _ => Route::OneShot,
+    }
+}
+
+/// A version in the header that nobody knows: rmcp refuses it in plain text, without the list that tells a
+/// client what to try instead. With a version in `_meta` rmcp does that itself.
+pub(super) fn require_known_version(headers: &HeaderMap, envelope: &Envelope<'_>) -> Result<(), Refusal> {
+    let Some(version) = headers.get(VERSION) else { return Ok(()) };
+    let known = ProtocolVersion::KNOWN_VERSIONS;
+    if envelope.names_version || known.iter().any(|known| known.as_str().as_bytes() == version.as_bytes()) {
+        return Ok(());
+    }
+    Err(Refusal::unknown_version(&String::from_utf8_lossy(version.as_bytes()), envelope.id.clone()))
+}
+
+pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_json =
+        |value: &HeaderValue| value.to_str().is_ok_and(|value| essence(value) == "application/json");
+    if headers.get(header::CONTENT_TYPE).is_some_and(is_json) {
+        return Ok(());
+    }
+    Err(Refusal::wrong_media_type())
+}
+
+pub(super) fn essence(media_type: &str) -> String {
+    media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Which of MCP's two kinds of answer a client takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Accepted {
+    pub(super) json: bool,
+    pub(super) event_stream: bool,
+}
+
+/// Reads `Accept`. None at all means anything, as HTTP has it and curl counts on.
+pub(super) fn accepted(headers: &HeaderMap) -> Accepted {
+    let mut accepted = Accepted::default();
+    let mut named_any = false;
+    let values = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    for range in values.flat_map(|value| value.split(',')).filter(|range| !range.trim().is_empty()) {
+        named_any = true;
+        if is_excluded(range) {
+            continue;
+        }
+        let range = essence(range);
+        accepted.json |= matches!(&*range, "*/*" | "application/*" | "application/json");
+        accepted.event_stream |= matches!(&*range, "*/*" | "text/*" | "text/event-stream");
+    }
+    if named_any { accepted } else { Accepted { json: true, event_stream: true } }
+}
+
+/// Whether the range carries `q=0`.
+fn is_excluded(range: &str) -> bool {
+    let quality = range.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().ok()).flatten()
+    });
+    quality == Some(0.0)
+}
+
+#[cfg(test)]
+mod tests;

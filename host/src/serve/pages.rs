@@ -1,0 +1,189 @@
+//! The gateway's own pages: what exists, what state it is in, what the problem codes mean.
+
+use std::{fmt::Write, sync::Arc};
+
+use axum::{
+    body::Body,
+    extract::{Path, Request, State},
+    response::Response,
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::{
+    Gateway, Phase,
+    asked::Asked,
+    body,
+    html::{self, Escaped},
+    negotiate::{Form, form},
+    problem::Problem,
+};
+use crate::mount::{Document, Mounted, ProblemCode};
+
+/// The pages beside those of the documentation, in the order in which they are listed.
+pub(super) const PATHS: &[&str] =
+    &["/", "/servers", "/openapi.json", "/docs", "/redoc", "/healthz", "/livez", "/readyz", "/problems"];
+
+/// `GET /`: what exists.
+pub(super) async fn index(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    let table = &gateway.served().table;
+    let mut response = if form(&headers) == Form::Html {
+        html::page("gateway", &index_html(&table.servers))
+    } else {
+        let servers: Vec<Value> = table.servers.iter().map(server).collect();
+        let index = json!({
+            "name": "gateway",
+            "version": env!("CARGO_PKG_VERSION"),
+            "servers": servers,
+            "pages": PATHS,
+        });
+        body::json(index.to_string())
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+fn index_html(servers: &[Mounted]) -> String {
+    let mut page = String::from("<h1>gateway</h1>\n<h2>Servers</h2>\n<dl>\n");
+    for mounted in servers {
+        let entry = mounted.entry();
+        let (name, prefix) = (Escaped(entry.name.as_str()), Escaped(entry.prefix.as_str()));
+        let state = match mounted.failure() {
+            Some(failure) => format!("failed: <code>{}</code>", failure.code),
+            None => "running".into(),
+        };
+        // Writing into a `String` cannot fail.
+        let _ = writeln!(page, "<dt><a href=\"{prefix}\">{name}</a></dt><dd>{state}</dd>");
+    }
+    page.push_str("</dl>\n<h2>Pages</h2>\n<ul>\n");
+    for path in &PATHS[1..] {
+        let _ = writeln!(page, "<li><a href=\"{path}\">{path}</a></li>");
+    }
+    page.push_str("</ul>\n");
+    page
+}
+
+/// `GET /servers`: every server with its state, and why one does not serve.
+pub(super) async fn servers(State(gateway): State<Arc<Gateway>>) -> Response {
+    let servers: Vec<Value> = gateway.served().table.servers.iter().map(server).collect();
+    body::json(json!({"servers": servers}).to_string())
+}
+
+fn server(mounted: &Mounted) -> Value {
+    let entry = mounted.entry();
+    let plugin = entry.plugin.file_name().map(|name| name.to_string_lossy().into_owned());
+    let mut server = json!({
+        "name": entry.name.as_str(),
+        "prefix": entry.prefix.as_str(),
+        "plugin": plugin.unwrap_or_default(),
+        "required": entry.required,
+        "state": "running",
+    });
+    if let Some(instance) = mounted.instance() {
+        server["generation"] = instance.generation().into();
+    }
+    if let Mounted::Serving(mount) = mounted {
+        server["tools"] = mount.tools.len().into();
+    }
+    if let Some(failure) = mounted.failure() {
+        server["state"] = "failed".into();
+        server["code"] = failure.code.into();
+        server["reason"] = failure.reason.into();
+    }
+    server
+}
+
+/// `GET /healthz`, `GET /livez`: the process answers.
+pub(super) async fn alive() -> Response {
+    body::json(r#"{"status":"ok"}"#)
+}
+
+/// `GET /readyz`: whether every required server serves.
+pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
+    readiness(gateway.phase(), &gateway.served().table.servers)
+}
+
+fn readiness(phase: Phase, servers: &[Mounted]) -> Response {
+    let failed: Vec<(&Mounted, Value)> = servers
+        .iter()
+        .filter_map(|mounted| {
+            let (entry, failure) = (mounted.entry(), mounted.failure()?);
+            let failed = json!({
+                "name": entry.name.as_str(), "code": failure.code, "required": entry.required});
+            Some((mounted, failed))
+        })
+        .collect();
+    let status = match phase {
+        Phase::Starting => "starting",
+        Phase::Draining => "draining",
+        Phase::Serving if failed.iter().any(|(mounted, _)| mounted.entry().required) => "failed",
+        Phase::Serving => "ready",
+    };
+    let failed: Vec<Value> = failed.into_iter().map(|(_, failed)| failed).collect();
+    let mut response = body::json(json!({"status": status, "failed": failed}).to_string());
+    if status != "ready" {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    response
+}
+
+/// `GET /openapi.json`: the document of every server.
+pub(super) async fn openapi(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    document(&gateway.served().table.openapi, &headers)
+}
+
+/// An OpenAPI document, or 304 if the client has it.
+pub(super) fn document(document: &Document, headers: &HeaderMap) -> Response {
+    let known =
+        headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok()).any(|tags| {
+            tags.split(',').map(str::trim).any(|tag| {
+                // The weak comparison, which RFC 9110 prescribes here.
+                tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == document.etag
+            })
+        });
+    let mut response = if known {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        body::json(document.body.clone())
+    };
+    let headers = response.headers_mut();
+    let tag = HeaderValue::from_str(&document.etag).expect("a tag is hexadecimal digits in quotes");
+    headers.insert(header::ETAG, tag);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// `GET /problems`: every code.
+pub(super) async fn problems() -> Response {
+    let codes: Vec<Value> = ProblemCode::all().map(explain).collect();
+    body::json(json!({"problems": codes}).to_string())
+}
+
+/// `GET /problems/<code>`: one code.
+pub(super) async fn problem(
+    State(gateway): State<Arc<Gateway>>,
+    Path(word): Path<String>,
+    request: Request,
+) -> Response {
+    match ProblemCode::all().find(|code| code.as_str() == word) {
+        Some(code) => body::json(explain(code).to_string()),
+        None => {
+            let codes: Vec<Value> = ProblemCode::all().map(|code| code.as_str().into()).collect();
+            Problem::new(ProblemCode::UnknownPath, "there is no problem of that name")
+                .with("available", codes)
+                .answer(&gateway, &Asked::of(&request))
+        }
+    }
+}
+
+fn explain(code: ProblemCode) -> Value {
+    json!({
+        "type": format!("/problems/{}", code.as_str()),
+        "code": code.as_str(),
+        "status": code.status(),
+        "title": code.title(),
+        "meaning": code.help(),
+    })
+}

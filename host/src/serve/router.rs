@@ -1,0 +1,253 @@
+//! Which request goes where. The gateway's own pages are routes; everything else is looked up in the mount table by one
+//! fallback, because mounts come and go while axum's routes cannot.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware,
+    response::Response,
+    routing::get,
+};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
+use serde_json::{Value, json};
+
+use super::{
+    Gateway, Phase,
+    admit::{self, host_of},
+    asked::Asked,
+    body,
+    call::nearest,
+    docs,
+    held::held,
+    negotiate::{Form, form},
+    pages,
+    problem::Problem,
+    rest, server_page,
+};
+use crate::{
+    config::Prefix,
+    mount::{Mount, MountTable, Mounted, ProblemCode},
+};
+
+/// Everything the listener answers.
+pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/", get(pages::index))
+        .route("/servers", get(pages::servers))
+        .route("/openapi.json", get(pages::openapi))
+        .route("/healthz", get(pages::alive))
+        .route("/livez", get(pages::alive))
+        .route("/readyz", get(pages::ready))
+        .route("/problems", get(pages::problems))
+        .route("/problems/{code}", get(pages::problem))
+        .merge(docs::routes().with_state(()))
+        .method_not_allowed_fallback(not_a_get)
+        .fallback(below_prefixes)
+        .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
+        .with_state(gateway.clone())
+}
+
+/// Every page of the gateway is for reading.
+async fn not_a_get(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let asked = Asked::of(&request);
+    match asked.method {
+        Method::OPTIONS => options(READ),
+        _ => not_allowed(&asked.method, READ).answer(&gateway, &asked),
+    }
+}
+
+const READ: &str = "GET, HEAD, OPTIONS";
+const CALL: &str = "POST, OPTIONS";
+const ENDPOINT: &str = "GET, HEAD, POST, DELETE, OPTIONS";
+
+fn options(allow: &'static str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+fn not_allowed(method: &Method, allow: &'static str) -> Problem {
+    let method: String = method.as_str().chars().take(32).collect();
+    Problem::new(ProblemCode::MethodNotAllowed, format!("`{method}` is not among {allow}"))
+        .header(header::ALLOW, HeaderValue::from_static(allow))
+}
+
+/// What a path below a prefix names.
+#[derive(Debug, PartialEq, Eq)]
+enum Target<'a> {
+    Endpoint,
+    Tools,
+    Tool(&'a str),
+    OpenApi,
+    Nothing,
+}
+
+fn target(rest: &str) -> Target<'_> {
+    match rest {
+        "" | "/" | "/mcp" => Target::Endpoint,
+        "/tools" => Target::Tools,
+        "/openapi.json" => Target::OpenApi,
+        _ => match rest.strip_prefix("/tools/") {
+            Some(tool) if !tool.is_empty() => Target::Tool(tool),
+            _ => Target::Nothing,
+        },
+    }
+}
+
+/// Whether `path` is where a server, running or not, speaks MCP.
+pub(super) fn is_endpoint(gateway: &Gateway, path: &str) -> bool {
+    gateway.served().table.find(path).is_some_and(|(_, rest)| target(rest) == Target::Endpoint)
+}
+
+async fn below_prefixes(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let asked = Asked::of(&request);
+    match dispatch(&gateway, request).await {
+        Ok(response) => response,
+        Err(problem) => problem.answer(&gateway, &asked),
+    }
+}
+
+async fn dispatch(gateway: &Arc<Gateway>, request: Request) -> Result<Response, Problem> {
+    let (parts, body) = request.into_parts();
+    // The path is copied out of the request, which the MCP door takes as a whole.
+    let uri = parts.uri.clone();
+    let (mount, rest) = locate(gateway, uri.path())?;
+    let target = target(rest);
+    let allow = match target {
+        Target::Endpoint => ENDPOINT,
+        Target::Tool(_) => CALL,
+        Target::Tools | Target::OpenApi => READ,
+        Target::Nothing => return Err(nothing_below(&mount, rest)),
+    };
+    let reads = [Method::GET, Method::HEAD].contains(&parts.method);
+    match target {
+        _ if parts.method == Method::OPTIONS => Ok(options(allow)),
+        Target::Tools if reads => Ok(tool_list(&mount)),
+        Target::OpenApi if reads => Ok(pages::document(&mount.openapi, &parts.headers)),
+        Target::Tool(tool) if parts.method == Method::POST => {
+            rest::answer(gateway, &mount, tool, &parts, body).await
+        }
+        Target::Endpoint => endpoint(gateway, &mount, parts, body).await,
+        _ => Err(not_allowed(&parts.method, allow)),
+    }
+}
+
+fn locate<'p>(gateway: &Gateway, path: &'p str) -> Result<(Arc<Mount>, &'p str), Problem> {
+    let table = &gateway.served().table;
+    match table.find(path) {
+        Some((Mounted::Serving(mount), rest)) => Ok((mount.clone(), rest)),
+        Some((failed, _)) => Err(unavailable(failed)),
+        None if gateway.phase() == Phase::Starting => Err(Phase::Starting.problem()),
+        None => Err(unknown(table, path)),
+    }
+}
+
+async fn endpoint(
+    gateway: &Arc<Gateway>,
+    mount: &Arc<Mount>,
+    parts: Parts,
+    body: Body,
+) -> Result<Response, Problem> {
+    let wanted = form(&parts.headers);
+    let open = match (&parts.method, wanted) {
+        (&Method::HEAD, _) | (&Method::GET, Form::Html | Form::Json) => {
+            return Ok(about(mount, wanted, &parts.uri, &parts.headers));
+        }
+        (&Method::GET | &Method::DELETE, _) => None,
+        (&Method::POST, _) => Some(gateway.begin_call()?),
+        _ => return Err(not_allowed(&parts.method, ENDPOINT)),
+    };
+    let body = match parts.method {
+        Method::POST => body::read(&parts.headers, body, gateway.http().body_max_bytes).await?,
+        _ => Bytes::new(),
+    };
+    let door = gateway.served().door(mount).ok_or_else(|| Phase::Starting.problem())?;
+    let response = door.handle(parts, body).await;
+    // Open until the last byte of the answer is on its way, or the client is gone.
+    Ok(response.map(|body| held(body, open)))
+}
+
+fn about(mount: &Mount, wanted: Form, uri: &Uri, headers: &HeaderMap) -> Response {
+    let base = format!("http://{}", host_of(uri, headers).unwrap_or_default());
+    let mut response = match wanted {
+        Form::Html => server_page::html(mount, &base),
+        Form::Json | Form::EventStream => server_page::json(mount, &base),
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    response
+}
+
+fn tool_list(mount: &Mount) -> Response {
+    let entry = mount.instance.entry();
+    let tools: Vec<_> = mount.tools.iter().map(|tool| &tool.spec.wire).collect();
+    let list = json!({"server": entry.name.as_str(), "prefix": entry.prefix.as_str(), "tools": tools});
+    body::json(list.to_string())
+}
+
+fn unavailable(mounted: &Mounted) -> Problem {
+    let name = mounted.entry().name.as_str();
+    let reason = mounted.failure().map_or("failed", |failure| failure.code);
+    Problem::new(
+        ProblemCode::PluginUnavailable,
+        format!("server `{name}` does not serve: `{reason}`; `/servers` says more"),
+    )
+    .with("server", name)
+    .with("reason", reason)
+    .retry_after(30)
+}
+
+fn nothing_below(mount: &Mount, rest: &str) -> Problem {
+    let prefix = mount.instance.entry().prefix.as_str();
+    let tools = mount.tools.iter().map(|tool| format!("/tools/{}", tool.spec.name));
+    let fixed = ["/mcp", "/tools", "/openapi.json"].map(str::to_owned);
+    let paths: Vec<String> = fixed.into_iter().chain(tools).collect();
+    // A tool's bare name, as in `/greet/echoHai`, is the likeliest slip.
+    let bare = format!("/tools{rest}");
+    let near = paths.iter().find(|path| **path == bare).cloned();
+    let near = near.or_else(|| nearest(rest, paths.iter().map(String::as_str)));
+    let available: Vec<Value> = paths.iter().map(|path| format!("{prefix}{path}").into()).collect();
+    not_found(
+        ProblemCode::UnknownPath,
+        &format!("nothing is served at `{prefix}{}`", shortened(rest)),
+        near.map(|near| format!("{prefix}{near}")),
+    )
+    .with("available", available)
+}
+
+/// No server's prefix: is it a server that the client wants, or a page of the gateway?
+fn unknown(table: &MountTable, path: &str) -> Problem {
+    let prefixes: Vec<&str> = table.servers.iter().map(|mounted| mounted.entry().prefix.as_str()).collect();
+    let near = prefixes.iter().find_map(|prefix| {
+        let depth = prefix.matches('/').count();
+        let candidate: Vec<&str> = path.split('/').skip(1).take(depth).collect();
+        nearest(&candidate.join("/"), std::iter::once(&prefix[1..])).map(|near| format!("/{near}"))
+    });
+    let first = path.split('/').nth(1).unwrap_or_default();
+    let like_a_server = ["/mcp", "/tools", "/openapi.json"].iter().any(|end| path.ends_with(end));
+    if !Prefix::RESERVED.contains(&first) && (near.is_some() || like_a_server || path.contains("/tools/")) {
+        let detail = format!("no server is mounted at `{}`", shortened(path));
+        return not_found(ProblemCode::UnknownServer, &detail, near).with("available", prefixes);
+    }
+    let named = pages::PATHS.iter().map(|page| &page[1..]).filter(|name| !name.is_empty());
+    let near = nearest(path.trim_matches('/'), named).map(|near| format!("/{near}"));
+    let available: Vec<&str> = pages::PATHS.iter().copied().chain(prefixes).collect();
+    let detail = format!("nothing is served at `{}`", shortened(path));
+    not_found(ProblemCode::UnknownPath, &detail, near).with("available", available)
+}
+
+fn not_found(code: ProblemCode, detail: &str, near: Option<String>) -> Problem {
+    let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    Problem::new(code, format!("{detail}{near}"))
+}
+
+fn shortened(path: &str) -> String {
+    path.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests;
