@@ -1,0 +1,138 @@
+//! The command line: what the operator typed, in checked form, and the verbs that do not serve.
+//!
+//! Stdout carries what was asked for, stderr the talk about it.
+//! Exit codes: 0 fine, 1 a server does not start or the gateway failed, 2 wrong usage or a bad file.
+
+pub mod check;
+pub mod schema;
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config;
+
+/// Turns compiled plugins into MCP servers.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "gateway", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    serve: ServeArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  gateway                                serve what ./gateway.toml names
+  gateway --listen 127.0.0.1:0           the same, on a free port
+  gateway serve --config /etc/gateway/gateway.toml
+  gateway check                          would it start?
+  gateway schema > gateway.schema.json   what `#:schema` in gateway.toml names";
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum Verb {
+    /// Load the plugins and serve them until SIGINT or SIGTERM (the default)
+    Serve(ServeArgs),
+    /// Check gateway.toml and load every plugin, tell what is wrong, and exit
+    ///
+    /// Exit codes: 0 all is well, 1 a server does not start, 2 gateway.toml is wrong.
+    Check(CheckArgs),
+    /// Print the JSON schema of gateway.toml, for editors
+    Schema,
+}
+
+/// `gateway serve`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct ServeArgs {
+    /// The file that names the servers
+    #[arg(short, long, value_name = "FILE", env = "GATEWAY_CONFIG", default_value = "gateway.toml")]
+    pub config: PathBuf,
+    /// Listen here instead of where the file says; port 0 picks a free port
+    #[arg(long, value_name = "ADDR", env = "GATEWAY_LISTEN", value_parser = config::parse_listen)]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `gateway check`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct CheckArgs {
+    /// The file to check
+    #[arg(short, long, value_name = "FILE", env = "GATEWAY_CONFIG", default_value = "gateway.toml")]
+    pub config: PathBuf,
+}
+
+impl Cli {
+    /// A bare `gateway` serves.
+    pub fn verb(self) -> Verb {
+        self.verb.unwrap_or(Verb::Serve(self.serve))
+    }
+}
+
+/// How a verb that does not serve ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All is well.
+    Fine,
+    /// A server does not start, or the answer could not be written.
+    Failed,
+    /// gateway.toml is wrong or missing.
+    BadFile,
+}
+
+impl Outcome {
+    /// The exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Fine => 0,
+            Self::Failed => 1,
+            Self::BadFile => 2,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(args: &[&str], expected: Result<Verb, clap::error::ErrorKind>) {
+        let parsed = Cli::try_parse_from([&["gateway"], args].concat());
+        assert_eq!(parsed.map(Cli::verb).map_err(|error| error.kind()), expected, "{args:?}");
+    }
+
+    fn serve(config: &str, listen: Option<&str>) -> Verb {
+        let listen = listen.map(|text| text.parse().expect("the test names a good address"));
+        Verb::Serve(ServeArgs { config: config.into(), listen })
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn serve_is_what_a_bare_gateway_does() {
+        check(&[], Ok(serve("gateway.toml", None)));
+        check(&["serve"], Ok(serve("gateway.toml", None)));
+        check(&["--listen", "[::1]:0"], Ok(serve("gateway.toml", Some("[::1]:0"))));
+        check(&["serve", "-c", "x", "--listen", "1.2.3.4:5"], Ok(serve("x", Some("1.2.3.4:5"))));
+    }
+
+    #[test]
+    fn check_and_schema_do_not_listen() {
+        check(&["check", "--config", "x"], Ok(Verb::Check(CheckArgs { config: "x".into() })));
+        check(&["schema"], Ok(Verb::Schema));
+        check(&["check", "--listen", "1.2.3.4:5"], Err(clap::error::ErrorKind::UnknownArgument));
+        check(&["--listen", "1.2.3.4:5", "check"], Err(clap::error::ErrorKind::ArgumentConflict));
+        check(&["chekc"], Err(clap::error::ErrorKind::InvalidSubcommand));
+    }
+
+    #[test]
+    fn a_bad_address_is_refused_with_the_words_of_the_file() {
+        let error =
+            Cli::try_parse_from(["gateway", "--listen", "localhost:80"]).expect_err("it is no address");
+        let expected = "`localhost:80` is not an address to listen on; write \"127.0.0.1:80\"";
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}

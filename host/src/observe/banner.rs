@@ -1,0 +1,84 @@
+//! What a person at a terminal sees once everything is up: every URL, and a line that can be pasted.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    config::Config,
+    mount::{MountTable, Mounted},
+    serve::curl_line,
+};
+
+/// What a person at a terminal sees once everything is up.
+#[derive(Debug)]
+pub struct Banner<'a> {
+    /// What is served.
+    pub table: &'a MountTable,
+    /// From which file.
+    pub config: &'a Config,
+    /// Where, without a slash at its end.
+    pub base: &'a str,
+    /// How long it took to get here.
+    pub took: Duration,
+}
+
+impl fmt::Display for Banner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, config, base, took } = self;
+        let (version, path) = (env!("CARGO_PKG_VERSION"), config.path.display());
+        writeln!(f, "\n  gateway {version}   ready in {} ms   {path}\n", took.as_millis())?;
+        self.servers(f)?;
+        writeln!(f, "\n  API docs  {base}/docs   {base}/redoc   {base}/openapi.json")?;
+        writeln!(f, "  State     {base}/servers   {base}/readyz   {base}/healthz")?;
+        let first = table.servers.iter().find_map(|mounted| match mounted {
+            Mounted::Serving(mount) => mount.tools.first().map(|tool| (mount, tool)),
+            _ => None,
+        });
+        if let Some((mount, tool)) = first {
+            let (name, prefix) = (&mount.instance.entry().name, &mount.instance.entry().prefix);
+            writeln!(f, "\n  Try   {}", curl_line(base, prefix.as_str(), &tool.spec))?;
+            writeln!(f, "  Add   claude mcp add --transport http {name} {base}{prefix}")?;
+        }
+        writeln!(f, "  Stop  Ctrl-C (waits up to {:?} for calls under way)\n", config.shutdown.drain)
+    }
+}
+
+impl Banner<'_> {
+    fn servers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, base, .. } = self;
+        if table.servers.is_empty() {
+            return writeln!(f, "  no servers: add a [[server]] table to {}", self.config.path.display());
+        }
+        let rows: Vec<[String; 4]> = table.servers.iter().map(|mounted| row(mounted, base)).collect();
+        let head = ["Server", "MCP", "REST", "Tools"].map(str::to_owned);
+        let rows: Vec<&[String; 4]> = std::iter::once(&head).chain(&rows).collect();
+        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        // A failed server's reason is long, and the last thing in its row.
+        let widths = [
+            width(0),
+            width(1),
+            rows.iter().filter(|r| !r[3].is_empty()).map(|r| r[2].len()).max().unwrap_or(0),
+        ];
+        for [name, mcp, rest, tools] in rows {
+            let line = format!("  {name:0$}  {mcp:1$}  {rest:2$}  {tools}", widths[0], widths[1], widths[2]);
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+fn row(mounted: &Mounted, base: &str) -> [String; 4] {
+    let entry = mounted.entry();
+    let (name, prefix) = (entry.name.to_string(), &entry.prefix);
+    match (mounted, mounted.failure()) {
+        (Mounted::Serving(mount), _) => [
+            name,
+            format!("{base}{prefix}/mcp"),
+            format!("POST {base}{prefix}/tools/{{tool}}"),
+            mount.tools.len().to_string(),
+        ],
+        (_, failure) => {
+            let reason = failure.map(|failure| failure.reason).unwrap_or_default();
+            [name, format!("{base}{prefix}"), format!("failed: {reason}"), String::new()]
+        }
+    }
+}
