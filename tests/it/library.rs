@@ -1,0 +1,115 @@
+//! What a load maps, an unload unmaps. Each test opens libraries, so each runs in a child process.
+
+use std::{fs, io::Write as _};
+
+use host::{
+    config::{Prefix, ServerEntry, ServerName},
+    load::{Answer, CallEvent, CallOptions, Instance, Request, Server, Unloaded, load_all},
+    unload::unload_all,
+};
+use serde_json::{Value, json};
+use tests::{artifacts, in_child};
+
+fn entry(plugin: &str) -> ServerEntry {
+    let name = ServerName::parse(plugin).expect("a name");
+    let prefix = Prefix::parse(&format!("/{plugin}")).expect("a prefix");
+    ServerEntry::new(name, artifacts().join(format!("{plugin}.so")), prefix)
+}
+
+fn load(plugins: &[&str]) -> Vec<std::sync::Arc<Instance>> {
+    let entries: Vec<ServerEntry> = plugins.iter().map(|plugin| entry(plugin)).collect();
+    let running = |server| match server {
+        Server::Running(instance) => instance,
+        Server::Failed(failed) => panic!("{:?}", failed.error),
+    };
+    load_all(&entries).into_iter().map(running).collect()
+}
+
+/// How many mappings of staged libraries this process has.
+fn staged_mappings() -> usize {
+    let maps = fs::read_to_string("/proc/self/maps").expect("Linux has it");
+    maps.lines().filter(|line| line.contains("/gateway-") && line.contains(".so")).count()
+}
+
+fn thread_count() -> usize {
+    fs::read_dir("/proc/self/task").expect("Linux has it").count()
+}
+
+fn open_files() -> usize {
+    fs::read_dir("/proc/self/fd").expect("Linux has it").count()
+}
+
+async fn call(instance: &Instance, tool: &str, arguments: Value) -> Value {
+    let mut request = Request::new("tools/call");
+    write!(request, "{}", json!({ "name": tool, "arguments": arguments })).expect("memory");
+    let mut call = instance.call(request, CallOptions::default()).expect("it serves");
+    match call.next().await {
+        CallEvent::Done(Answer::Result(json)) => serde_json::from_slice(&json).expect("JSON"),
+        other => panic!("no result: {other:?}"),
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+#[test]
+fn a_loaded_library_is_mapped_and_an_unloaded_one_is_not() {
+    in_child("library::a_loaded_library_is_mapped_and_an_unloaded_one_is_not", || {
+        let running = load(&["greet", "bye"]);
+        for name in ["greet", "bye"] {
+            let maps = fs::read_to_string("/proc/self/maps").expect("Linux has it");
+            assert!(maps.lines().any(|line| line.ends_with(&format!("/{name}.so"))), "{name} in {maps}");
+        }
+        let unloaded = unload_all(&running);
+        let names: Vec<&str> = unloaded.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["bye", "greet"], "last to first");
+        assert!(unloaded.iter().all(|(_, became)| *became == Unloaded::Gone), "{unloaded:?}");
+        assert_eq!(staged_mappings(), 0);
+    });
+}
+
+#[test]
+fn a_hundred_loadings_leave_no_mapping_no_thread_and_no_file() {
+    in_child("library::a_hundred_loadings_leave_no_mapping_no_thread_and_no_file", || {
+        let runtime = runtime();
+        let round = || {
+            let running = load(&["greet", "math"]);
+            let greeted = runtime.block_on(call(&running[0], "echoHai", json!({ "userName": "Ada" })));
+            assert_eq!(greeted["structuredContent"], json!({ "result": "Hello, Ada!" }));
+            assert!(unload_all(&running).iter().all(|(_, became)| *became == Unloaded::Gone));
+            assert_eq!(staged_mappings(), 0);
+        };
+        round();
+        let before = (thread_count(), open_files());
+        (0..50).for_each(|_| round());
+        assert_eq!((thread_count(), open_files()), before);
+    });
+}
+
+#[test]
+fn a_plugin_serves_many_calls_at_once() {
+    in_child("library::a_plugin_serves_many_calls_at_once", || {
+        let running = load(&["holds_calls"]);
+        let folder = tempfile::tempdir().expect("a folder");
+        runtime().block_on(async {
+            let held = call(&running[0], "hold", json!({ "directory": folder.path() }));
+            let counted = async {
+                while !folder.path().join("started").exists() {
+                    tokio::task::yield_now().await;
+                }
+                let calls = (0..500).map(|to| call(&running[0], "count", json!({ "to": to })));
+                let counted = futures_util::future::join_all(calls).await;
+                fs::write(folder.path().join("release"), "").expect("a file");
+                counted
+            };
+            let (held, counted) = tokio::join!(held, counted);
+            assert_eq!(held["structuredContent"]["result"], "released");
+            for (to, answer) in counted.iter().enumerate() {
+                assert_eq!(answer["structuredContent"]["result"], to);
+            }
+        });
+        assert_eq!(running[0].calls_open(), 0);
+        assert!(unload_all(&running).iter().all(|(_, became)| *became == Unloaded::Gone));
+    });
+}

@@ -1,0 +1,17 @@
+//! The integration tests: the built gateway as its users meet it.
+
+mod check;
+mod config;
+
+mod problem;
+
+mod admission;
+mod faults;
+mod mcp;
+mod pages;
+mod rest;
+
+mod library;
+mod lifecycle;
+mod stop;
+mod tidy;

@@ -1,0 +1,129 @@
+//! How the gateway stops.
+
+use std::{fs, path::Path};
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+use tests::Gateway;
+
+/// The events of the log in one line each, from the first signal on.
+fn since_the_signal(log: &[Value]) -> String {
+    let events = log.iter().skip_while(|event| event["message"] != "gateway draining");
+    let events = events.filter(|event| event.is_object());
+    let line = |event: &Value| {
+        let fact = |name: &str| event[name].as_str().map(|value| format!("  {value}")).unwrap_or_default();
+        let facts: String = ["server", "tool", "outcome", "library"].map(fact).concat();
+        format!("{}{facts}", event["message"].as_str().unwrap_or_default())
+    };
+    events.map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A fixture makes the file when its call runs.
+async fn wait_for(file: &Path) {
+    while !file.exists() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_call_under_way_is_answered_and_then_servers_are_unloaded_last_to_first() {
+    let gateway = Gateway::start(&["holds_calls", "greet", "math"]).await;
+    let folder = gateway.folder().to_owned();
+    let arguments = json!({ "directory": folder }).to_string();
+    let held = gateway.post("/holds_calls/tools/hold", arguments);
+    let stop = async {
+        wait_for(&folder.join("started")).await;
+        gateway.signal("TERM");
+        gateway.event("gateway draining").await;
+        let ready = gateway.get("/readyz").await;
+        let refused = gateway.post("/greet/tools/echoHai", r#"{"userName":"Ada"}"#).await;
+        fs::write(folder.join("release"), "").expect("a file");
+        (ready.status, refused.summary())
+    };
+    let (answer, (ready, refused)) = tokio::join!(held, stop);
+    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, r#"{"result":"released"}"#));
+    assert_eq!(ready.as_u16(), 503);
+    assert_snapshot!(refused, @r#"
+    503 Service Unavailable
+    {
+      "type": "/problems/plugin_unavailable",
+      "title": "The server is not available",
+      "status": 503,
+      "detail": "the gateway is stopping and takes no new calls",
+      "instance": "/greet/tools/echoHai",
+      "code": "plugin_unavailable",
+      "request_id": "[id]",
+      "reason": "draining"
+    }
+    "#);
+    let (code, log) = gateway.ended().await;
+    assert_eq!(code, Some(0));
+    assert_snapshot!(since_the_signal(&log), @r"
+    gateway draining
+    call finished  holds_calls  hold  ok
+    server unloaded  math  gone
+    server unloaded  greet  gone
+    server unloaded  holds_calls  gone
+    ");
+}
+
+#[tokio::test]
+async fn a_call_that_does_not_end_is_cut_off_after_the_deadline_and_its_library_still_goes() {
+    let config = tests::config(&["holds_calls"]).replace("[log]", "[shutdown]\ndrain = \"50ms\"\n[log]");
+    let gateway = Gateway::with_config(&config).await;
+    let folder = gateway.folder().to_owned();
+    let arguments = json!({ "directory": folder }).to_string();
+    let held = gateway.post("/holds_calls/tools/hold", arguments);
+    let stop = async {
+        wait_for(&folder.join("started")).await;
+        gateway.signal("INT");
+    };
+    let (answer, ()) = tokio::join!(held, stop);
+    assert_eq!((answer.status.as_u16(), &answer.json()["code"]), (503, &json!("plugin_unavailable")));
+    let (code, log) = gateway.ended().await;
+    assert_eq!(code, Some(1));
+    assert_eq!(log.last(), Some(&json!("error: calls under way were cut off after 50ms: 1")));
+    assert_snapshot!(since_the_signal(&log), @r"
+    gateway draining
+    call finished  holds_calls  hold  plugin_unavailable
+    server unloaded  holds_calls  gone
+    ");
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_the_gateway_at_once() {
+    let gateway = Gateway::start(&["holds_calls"]).await;
+    let folder = gateway.folder().to_owned();
+    let arguments = json!({ "directory": folder }).to_string();
+    let call = {
+        let request =
+            http::Request::post("/holds_calls/tools/hold").header("content-type", "application/json");
+        gateway.send(request.body(arguments).expect("a request"))
+    };
+    let stop = async {
+        wait_for(&folder.join("started")).await;
+        gateway.signal("TERM");
+        gateway.event("gateway draining").await;
+        gateway.signal("TERM");
+    };
+    let (answer, ()) = tokio::join!(call, stop);
+    assert!(answer.is_err(), "nobody released it: {answer:?}");
+    let (code, _) = gateway.ended().await;
+    assert_eq!(code, Some(1));
+}
+
+#[tokio::test]
+async fn what_gateway_toml_says_is_served_and_nothing_else() {
+    let before = Gateway::start(&["greet", "bye"]).await;
+    assert_eq!(before.get("/bye/tools").await.status.as_u16(), 200);
+    before.signal("TERM");
+    assert_eq!(before.ended().await.0, Some(0));
+
+    let math = tests::server("math", "math").replace("\"/math\"", "\"/calc\"");
+    let after = Gateway::with_config(&(tests::config(&["greet"]) + &math)).await;
+    let sum = after.post("/calc/tools/add", r#"{"a":2,"b":3}"#).await;
+    assert_eq!((sum.status.as_u16(), sum.body.as_str()), (200, r#"{"result":5.0}"#));
+    assert_eq!(after.post("/greet/tools/echoHai", r#"{"userName":"Ada"}"#).await.status.as_u16(), 200);
+    assert_eq!(after.get("/bye/tools").await.status.as_u16(), 404);
+    assert_eq!(after.get("/math/tools").await.status.as_u16(), 404);
+}

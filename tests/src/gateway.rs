@@ -1,0 +1,274 @@
+//! A gateway under test: the built binary as a child process, with a gateway.toml of the test's own.
+
+use std::{
+    convert::Infallible,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use futures_util::stream;
+use http::{HeaderMap, Request, StatusCode};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+
+use crate::artifacts;
+
+/// How long a test waits for an event that has to come before it gives up. Long, because it is never waited for
+/// when all is well.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running gateway. Killed when dropped.
+pub struct Gateway {
+    child: Child,
+    base: String,
+    log: Arc<Log>,
+    folder: tempfile::TempDir,
+    client: Client<HttpConnector, BoxBody<Bytes, Infallible>>,
+}
+
+/// What a gateway writes to its log, line by line.
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Lines>,
+    grown: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    events: Vec<Value>,
+    ended: bool,
+}
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: String,
+}
+
+impl Answer {
+    /// Its body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e} in `{}`", self.body))
+    }
+
+    /// Status and pretty body, without what differs from run to run: request ids.
+    pub fn summary(&self) -> String {
+        let Ok(mut body) = serde_json::from_str::<Value>(&self.body) else {
+            return format!("{}\n{}", self.status, self.body);
+        };
+        if let Some(id) = body.get_mut("request_id") {
+            *id = "[id]".into();
+        }
+        format!("{}\n{}", self.status, serde_json::to_string_pretty(&body).expect("JSON"))
+    }
+}
+
+/// The text of a gateway.toml that mounts each of `servers` at a prefix of its own name, on a free port.
+pub fn config(servers: &[&str]) -> String {
+    let mut text = String::from("listen = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n");
+    for name in servers {
+        text += &server(name, name);
+    }
+    text
+}
+
+/// A `[[server]]` table for the built plugin `plugin`.
+pub fn server(name: &str, plugin: &str) -> String {
+    let file = artifacts().join(format!("{plugin}.so"));
+    format!("[[server]]\nname = \"{name}\"\nplugin = {file:?}\nprefix = \"/{name}\"\n")
+}
+
+/// The gateway as a command, to be run in `folder`, which takes its temporary files too.
+pub fn command(folder: &Path) -> Command {
+    let mut command = Command::new(artifacts().join("gateway"));
+    command
+        .current_dir(folder)
+        // It keeps copies of its plugins there, 8 MB each, and a gateway that is killed cannot remove them.
+        .env("TMPDIR", folder)
+        .env_remove("GATEWAY_CONFIG")
+        .env_remove("GATEWAY_LISTEN")
+        .stdin(Stdio::null());
+    command
+}
+
+impl Gateway {
+    /// Starts a gateway with the built plugins of these names, each at a prefix of its own name.
+    pub async fn start(servers: &[&str]) -> Self {
+        Self::with_config(&config(servers)).await
+    }
+
+    /// Starts a gateway with this gateway.toml, which has to say `listen = "127.0.0.1:0"` and `format = "json"`.
+    pub async fn with_config(text: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("gateway.toml"), text).expect("a file");
+        let mut child = command(folder.path())
+            .stdout(Stdio::inherit())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the gateway can be started");
+        let stderr = child.stderr.take().expect("piped");
+        let log = Arc::new(Log::default());
+        let reader = log.clone();
+        std::thread::spawn(move || reader.read(BufReader::new(stderr)));
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let mut gateway = Self { child, base: String::new(), log, folder, client };
+        let ready = gateway.event("gateway ready").await;
+        gateway.base = ready["url"].as_str().expect("its address").to_owned();
+        gateway
+    }
+
+    /// Its URL, without a path.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// The URL of `path`.
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// A folder that lives as long as the gateway; its gateway.toml is there.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Waits for the first event of this message.
+    pub async fn event(&self, message: &str) -> Value {
+        self.event_with(message, &[]).await
+    }
+
+    /// Waits for the first event of this message that has these fields.
+    pub async fn event_with(&self, message: &str, fields: &[(&str, &str)]) -> Value {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), Value::from(*value));
+        let mut wanted: Vec<(String, Value)> = fields.iter().map(owned).collect();
+        wanted.push(owned(&("message", message)));
+        let log = self.log.clone();
+        tokio::task::spawn_blocking(move || log.wait_for(&wanted))
+            .await
+            .expect("it waits or panics")
+            .expect("an event")
+    }
+
+    /// Sends a request and reads its answer. Dropping the future closes the connection.
+    pub async fn send(&self, request: Request<String>) -> Result<Answer> {
+        let request = request.map(|body| Full::new(Bytes::from(body)).boxed());
+        self.send_any(request).await
+    }
+
+    /// Sends a request whose body comes in pieces and does not say how long it is.
+    pub async fn send_in_pieces(&self, request: Request<Vec<String>>) -> Result<Answer> {
+        let frame = |piece: String| Ok(Frame::data(Bytes::from(piece)));
+        let request =
+            request.map(|pieces| StreamBody::new(stream::iter(pieces.into_iter().map(frame))).boxed());
+        self.send_any(request).await
+    }
+
+    async fn send_any(&self, request: Request<BoxBody<Bytes, Infallible>>) -> Result<Answer> {
+        let (mut parts, body) = request.into_parts();
+        parts.uri = format!("{}{}", self.base, parts.uri).parse()?;
+        let answer = self.client.request(Request::from_parts(parts, body)).await?;
+        let (parts, body) = answer.into_parts();
+        let body = body.collect().await?.to_bytes();
+        Ok(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: String::from_utf8(body.to_vec()).context("the body is text")?,
+        })
+    }
+
+    /// `GET path`.
+    pub async fn get(&self, path: &str) -> Answer {
+        let request = Request::get(path).body(String::new()).expect("a request");
+        self.send(request).await.expect("an answer")
+    }
+
+    /// `POST path` with a JSON body.
+    pub async fn post(&self, path: &str, body: impl Into<String>) -> Answer {
+        let request = Request::post(path).header("content-type", "application/json");
+        self.send(request.body(body.into()).expect("a request")).await.expect("an answer")
+    }
+
+    /// Sends a signal, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the signal was not sent");
+    }
+
+    /// Waits until the gateway has ended: its exit code (`None`: a signal) and its whole log.
+    pub async fn ended(mut self) -> (Option<i32>, Vec<Value>) {
+        let log = self.log.clone();
+        tokio::task::spawn_blocking(move || {
+            let events = log.whole().expect("the log ends");
+            let status = self.child.wait().expect("it was started");
+            (status.code(), events)
+        })
+        .await
+        .expect("it waits or panics")
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Log {
+    fn read(&self, stderr: impl BufRead) {
+        for line in stderr.lines().map_while(Result::ok) {
+            let event = serde_json::from_str(&line).unwrap_or_else(|_| {
+                // Not from its log: a panic, a complaint of the linker. Tests that fail show it.
+                eprintln!("{line}");
+                Value::String(line)
+            });
+            self.lock().events.push(event);
+            self.grown.notify_all();
+        }
+        self.lock().ended = true;
+        self.grown.notify_all();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Lines> {
+        self.lines.lock().expect("no reader panics")
+    }
+
+    fn wait_for(&self, wanted: &[(String, Value)]) -> Result<Value> {
+        let is_it = |event: &Value| wanted.iter().all(|(name, value)| event[name] == *value);
+        let found = |lines: &Lines| lines.events.iter().find(|event| is_it(event)).cloned();
+        let waiting = |lines: &mut Lines| found(lines).is_none() && !lines.ended;
+        let (lines, _) =
+            self.grown.wait_timeout_while(self.lock(), PATIENCE, waiting).expect("no reader panics");
+        match found(&lines) {
+            Some(event) => Ok(event),
+            None => bail!("no event with {wanted:?} in {:#?}", lines.events),
+        }
+    }
+
+    fn whole(&self) -> Result<Vec<Value>> {
+        let running = |lines: &mut Lines| !lines.ended;
+        let (lines, timeout) =
+            self.grown.wait_timeout_while(self.lock(), PATIENCE, running).expect("no reader panics");
+        if timeout.timed_out() {
+            bail!("the gateway did not end: {:#?}", lines.events);
+        }
+        Ok(lines.events.clone())
+    }
+}

@@ -1,0 +1,39 @@
+//! What the integration tests stand on.
+
+mod child;
+mod gateway;
+
+pub use child::in_child;
+pub use gateway::{Answer, Gateway, command, config, server};
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+};
+
+/// The folder that holds every plugin and fixture as `<package>.so`, and the gateway as `gateway`.
+///
+/// `cargo xtask test` builds it and says where it is in `GATEWAY_TEST_ARTIFACTS`. Under a bare `cargo test` nobody
+/// did, so the first caller in a process has it built. That cannot deadlock: cargo gives up its lock on the target
+/// folder before it starts a test.
+pub fn artifacts() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        std::env::var_os("GATEWAY_TEST_ARTIFACTS").map_or_else(built_artifacts, PathBuf::from)
+    })
+}
+
+/// Only cargo knows where the target folder is, and xtask asks it: the folder is its last line.
+fn built_artifacts() -> PathBuf {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["run", "--quiet", "--locked", "--package", "xtask", "--", "artifacts"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo can be started: it started this test");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let folder = stdout.lines().last().filter(|_| output.status.success());
+    folder.map(PathBuf::from).expect("`cargo xtask artifacts` builds (its errors are above)")
+}
