@@ -1,0 +1,53 @@
+//! `check`: what a machine can say about a change before a person reads it.
+
+use std::process::{Command, Stdio};
+
+use crate::{
+    cargo::{Workspace, workspace},
+    failure::{Failure, Result, shown, succeed},
+};
+
+/// The cargo-deny that deny.toml was written for; `.ci/run` installs the same.
+const CARGO_DENY: &str = "0.20.2";
+
+/// rustfmt, clippy, the tests, cargo-deny, in this order; stops at the first that fails.
+pub(crate) fn check(args: &[String]) -> Result<()> {
+    if !args.is_empty() {
+        return Err(Failure::Usage("`check` takes no arguments".into()));
+    }
+    let workspace = workspace()?;
+    step(crate::cargo::cargo().current_dir(&workspace.root).args(["fmt", "--all", "--check"]))?;
+    step(workspace.cargo("clippy").args(["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step(crate::cargo::cargo().current_dir(&workspace.root).args(["xtask", "test"]))?;
+    deny(&workspace)
+}
+
+fn step(command: &mut Command) -> Result<()> {
+    eprintln!("==> {}", shown(command));
+    succeed(command)
+}
+
+/// A machine without cargo-deny, or that cannot reach the advisory database, still gets the rest of `check`;
+/// it is told what was left out.
+fn deny(workspace: &Workspace) -> Result<()> {
+    let deny = || {
+        let mut command = crate::cargo::cargo();
+        command.current_dir(&workspace.root).args(["deny", "--locked"]);
+        command
+    };
+    let quiet = |command: &mut Command| {
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    if !quiet(crate::cargo::cargo().args(["deny", "--version"])) {
+        eprintln!(
+            "==> left out: cargo deny is not installed; cargo install --locked cargo-deny --version {CARGO_DENY}"
+        );
+        return Ok(());
+    }
+    step(deny().args(["check", "bans", "licenses", "sources"]))?;
+    if !quiet(deny().args(["fetch", "db"])) {
+        eprintln!("==> left out: cargo deny check advisories; the advisory database cannot be reached");
+        return Ok(());
+    }
+    step(deny().args(["--offline", "check", "advisories"]))
+}

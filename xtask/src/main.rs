@@ -1,0 +1,65 @@
+//! The project's own commands: `cargo xtask VERB`. Needs rustup and gcc only, except where a verb says otherwise.
+//!
+//! In:   the command line, and what cargo says about the workspace.
+//! Out:  a built tree, installed plugins, or the program that the verb ends in (`exec`ed, so its pid is ours).
+//! Fails: with one line on stderr and exit code 1; 2 for a command line that it does not understand.
+
+mod artifacts;
+mod cargo;
+mod check;
+mod e2e;
+mod failure;
+mod vendor;
+
+use std::process::ExitCode;
+
+use failure::{Failure, Result};
+
+const HELP: &str = "\
+usage: cargo xtask VERB
+
+  run [--release] [-- ARGS]  build gateway and plugins, install them in plugins/, become the gateway (in the
+                             workspace root, with ARGS; none means `serve` on gateway.toml)
+  build [--release]          the first half of `run`; the last line on stdout is the gateway's path
+  test [ARGS]                every Rust test: cargo test --workspace ARGS
+  check                      rustfmt, clippy with warnings denied, test, cargo-deny
+  e2e [--url URL] [GROUP..]  other people's MCP clients, an OpenAPI validator and a browser against the gateway,
+                             or against one that runs at URL; needs Node 20, Python 3.11 and Chromium
+  artifacts [--out DIR]      what the tests open: every plugin, every fixture and the gateway, in DIR
+                             (target/test-artifacts), which is the last line on stdout
+  vendor-ui                  fetch Swagger UI and ReDoc again into host/assets; needs npm, tar, gzip, sha256sum
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let verb = args.next().unwrap_or_default();
+    match dispatch(&verb, args.collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure::Usage(message)) => {
+            eprint!("error: {message}\n\n{HELP}");
+            ExitCode::from(2)
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(verb: &str, args: Vec<String>) -> Result<()> {
+    match verb {
+        "run" => artifacts::run(&args),
+        "build" => artifacts::build(&args),
+        "test" => artifacts::test(&args),
+        "artifacts" => artifacts::for_tests(&args),
+        "check" => check::check(&args),
+        "e2e" => e2e::run(&args),
+        "vendor-ui" => vendor::vendor_ui(&args),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        "" => Err(Failure::Usage("no verb given".into())),
+        other => Err(Failure::Usage(format!("there is no verb `{other}`"))),
+    }
+}
