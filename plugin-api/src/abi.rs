@@ -111,8 +111,8 @@ pub struct HostTable {
     /// Takes the next event. `wait_ms`: [`PEEK`], [`ARM`], a time in milliseconds, or negative for ever.
     /// `false`: there is none.
     pub next: extern "C" fn(context: *const c_void, wait_ms: i64, event: &mut Event) -> bool,
-    /// "I serve": the manifest, a JSON object. Again when it changes, which this gateway does not look at yet.
-    /// Answers [`DELIVERED`], or [`DROPPED`] if it is not looked at.
+    /// "I serve": the manifest, a JSON object. Again when it changes. Answers [`DELIVERED`], or [`DROPPED`] if there
+    /// is no room: say it again later.
     pub ready: extern "C" fn(context: *const c_void, manifest: RSlice<'_, u8>) -> u32,
     /// Writes what is known about a call into `out` (a buffer of the host afterwards), a JSON object:
     /// `protocolVersion`, `clientInfo`, `clientCapabilities`, `progressToken`, `logLevel`, `requestId`, and as they

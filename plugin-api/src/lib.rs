@@ -23,14 +23,34 @@
 //! # fn main() {}
 //! ```
 //!
+//! Beyond tools with plain answers there are, each explained where it is: answers of every kind ([`Reply`]),
+//! [`Prompt`]s, [`Resource`]s and [`ResourceTemplate`]s, [`Skill`]s, lists that change ([`Plugin::dynamic_tools`],
+//! [`Notifier`]), and calls that ask their client something or go on in the background ([`Ctx`]).
+//!
 //! Tools run on a tokio runtime of the plugin's own, with timers and I/O. Of tokio's features leave out `signal` (and with
 //! it `full`): what it opens is never closed, so every loading of the plugin would leave two sockets behind.
 //!
 //! In the plugin's crate, a `cdylib`, `export_plugin!(plugin);` makes it loadable. [`testing`] runs it without a
 //! gateway. What crosses between the two is in [`abi`], and frozen as `ABI.md` says.
+//!
+//! # Mount a server that exists already
+//!
+//! A server written with the crate `rmcp` is a plugin as it is: with the feature `rmcp` of this crate, one line in a
+//! `cdylib` exports it, its macros, prompts, resources, questions and notifications included.
+//!
+//! ```text
+//! plugin_api::export_rmcp_server!(Counter::new);
+//! ```
+//!
+//! `Counter::new` makes anything with rmcp's `ServerHandler`; a function from settings, also an async one, will do
+//! too. What such a server sees of the gateway is in the documentation of `rmcp_server`.
 
 pub mod abi;
 
+#[cfg(feature = "sdk")]
+mod complete;
+#[cfg(feature = "sdk")]
+mod content;
 #[cfg(feature = "sdk")]
 mod ctx;
 #[cfg(feature = "sdk")]
@@ -39,23 +59,51 @@ mod error;
 #[doc(hidden)]
 pub mod glue;
 #[cfg(feature = "sdk")]
+mod lists;
+#[cfg(feature = "sdk")]
+mod notifier;
+#[cfg(feature = "sdk")]
+mod offer;
+#[cfg(feature = "sdk")]
 mod plugin;
+#[cfg(feature = "sdk")]
+mod prompt;
 #[cfg(feature = "sdk")]
 mod reply;
 #[cfg(feature = "sdk")]
+mod resource;
+#[cfg(feature = "rmcp")]
+pub mod rmcp_server;
+#[cfg(feature = "sdk")]
 mod schema;
 #[cfg(feature = "sdk")]
+mod skill;
+#[cfg(feature = "sdk")]
+mod template;
+#[cfg(feature = "sdk")]
 pub mod testing;
+#[cfg(feature = "sdk")]
+mod texts;
 #[cfg(feature = "sdk")]
 mod tool;
 
 #[cfg(feature = "sdk")]
 pub use {
-    ctx::{CallInfo, Ctx, Delivery, LogLevel},
+    complete::{Completing, Completion},
+    content::{Annotations, Content, Icon, Role},
+    ctx::{
+        CallEnd, CallInfo, Capability, Choice, Ctx, Delivery, LogLevel, Root, SampleRequest, Sampled,
+        TaskOptions,
+    },
     error::{Error, Result},
+    notifier::Notifier,
     plugin::{NoSettings, Plugin},
-    reply::IntoReply,
-    tool::Tool,
+    prompt::{Message, Messages, Prompt},
+    reply::{IntoReply, Reply},
+    resource::{Contents, IntoContents, Resource},
+    skill::Skill,
+    template::ResourceTemplate,
+    tool::{NoArgs, Tool},
 };
 /// The crates a plugin's author may need in the very versions the SDK was built with.
 #[cfg(feature = "sdk")]
@@ -67,5 +115,9 @@ pub mod prelude {
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
 
-    pub use crate::{Ctx, Error, NoSettings, Plugin, Result, Tool, export_plugin};
+    pub use crate::{
+        Annotations, Capability, Choice, Completing, Completion, Content, Contents, Ctx, Error, Icon,
+        LogLevel, Message, Messages, NoArgs, NoSettings, Notifier, Plugin, Prompt, Reply, Resource,
+        ResourceTemplate, Result, Role, SampleRequest, Skill, TaskOptions, Tool, export_plugin,
+    };
 }

@@ -13,7 +13,7 @@ pub(crate) fn of_output<T: JsonSchema>() -> Map<String, Value> {
     generate::<T>(SchemaSettings::draft2020_12().for_serialize())
 }
 
-fn generate<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> {
+pub(crate) fn generate<T: JsonSchema>(settings: SchemaSettings) -> Map<String, Value> {
     let schema = settings.into_generator().into_root_schema_for::<T>();
     let Value::Object(mut schema) = schema.to_value() else { return Map::new() };
     // 2020-12 is what MCP assumes, and the name of a Rust type is nothing to a client.

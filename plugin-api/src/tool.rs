@@ -4,10 +4,11 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use abi_stable::std_types::RVec;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, value::RawValue};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 
-use crate::{Ctx, Error, IntoReply, abi, reply, schema};
+pub(crate) use crate::error::INTERNAL_ERROR;
+use crate::{Ctx, Error, Icon, IntoReply, abi, content, reply, schema};
 
 /// One tool of a plugin.
 ///
@@ -19,17 +20,24 @@ use crate::{Ctx, Error, IntoReply, abi, reply, schema};
 /// }
 /// let tool = Tool::new("add", "Adds two numbers.", add).title("Add").read_only().idempotent();
 /// ```
+#[derive(Clone)]
 pub struct Tool {
     pub(crate) name: String,
     declaration: Map<String, Value>,
+    /// `required` or `optional`, if it goes on as a task.
+    pub(crate) task: Option<&'static str>,
     pub(crate) handler: Handler,
 }
+
+/// The arguments of a tool or prompt that has none.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+pub struct NoArgs {}
 
 /// Status and bytes of a reply, see [`abi::HostTable::reply`].
 pub(crate) type Answer = (u32, RVec<u8>);
 /// From a call's arguments and its reply buffer to its reply.
 pub(crate) type Handler =
-    Arc<dyn Fn(Ctx, &RawValue, RVec<u8>) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
+    Arc<dyn Fn(Ctx, &str, RVec<u8>) -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>;
 
 impl Tool {
     /// A tool that runs `function`. `name`: 1 to 128 letters, digits, `_`, `-` or `.`, unique within the plugin.
@@ -47,18 +55,19 @@ impl Tool {
         declaration.insert("description".into(), description.into());
         declaration.insert("inputSchema".into(), schema::of_input::<A>().into());
         let (output_schema, shape) = R::output_schema();
-        declaration.insert("outputSchema".into(), output_schema.into());
+        declaration.extend(output_schema.map(|schema| ("outputSchema".into(), schema.into())));
         let function = Arc::new(function);
         let handler: Handler = Arc::new(move |ctx, arguments, mut out| {
-            let (function, arguments) = (function.clone(), serde_json::from_str::<A>(arguments.get()));
+            let (function, arguments) = (function.clone(), serde_json::from_str::<A>(arguments));
             Box::pin(async move {
                 let arguments = match arguments {
                     Ok(arguments) => arguments,
-                    Err(error) => return fault(abi::ERROR, INVALID_PARAMS, &error.to_string(), out),
+                    Err(error) => return failed(&Error::invalid_params(error.to_string()), out),
                 };
-                let written = match function(ctx, arguments).await {
+                let written = match function(ctx, arguments).await.map_err(Into::into) {
                     Ok(reply) => reply.write(shape, &mut out),
-                    Err(error) => reply::write_error(&error.into().to_string(), &mut out),
+                    Err(error) if error.code().is_some() => return failed(&error, out),
+                    Err(error) => reply::write_error(&error.to_string(), &mut out),
                 };
                 match written {
                     Ok(()) => (abi::RESULT, out),
@@ -68,7 +77,7 @@ impl Tool {
                 }
             })
         });
-        Self { name: name.into(), declaration, handler }
+        Self { name: name.into(), declaration, task: None, handler }
     }
 
     /// A name for people.
@@ -96,6 +105,42 @@ impl Tool {
         self.hint("openWorldHint", false)
     }
 
+    /// The schema of what it answers with [`Reply::structured`](crate::Reply::structured). Tools that return a
+    /// plain value have theirs already.
+    pub fn output_schema<T: JsonSchema>(self) -> Self {
+        self.declare("outputSchema", schema::of_output::<T>().into())
+    }
+
+    /// Adds an icon.
+    pub fn icon(mut self, icon: Icon) -> Self {
+        content::add_icon(&mut self.declaration, &icon);
+        self
+    }
+
+    /// Adds a member to its `_meta`; `key` is best prefixed with a domain of the author's.
+    pub fn meta(mut self, key: &str, value: impl Into<Value>) -> Self {
+        content::add_meta(&mut self.declaration, key, value.into());
+        self
+    }
+
+    /// It may go on in the background ([`Ctx::into_task`]), if the client can wait for that.
+    pub fn task_optional(mut self) -> Self {
+        self.task = Some("optional");
+        self
+    }
+
+    /// It goes on in the background; clients that know no tasks are refused before it runs.
+    pub fn task_required(mut self) -> Self {
+        self.task = Some("required");
+        self
+    }
+
+    /// The schema of its arguments, in the author's own words: for what no Rust type can say. The arguments are
+    /// still read as the function's type.
+    pub fn input_schema(self, schema: Map<String, Value>) -> Self {
+        self.declare("inputSchema", schema.into())
+    }
+
     /// The declaration, as MCP has it.
     pub(crate) fn declaration(&self) -> &Map<String, Value> {
         &self.declaration
@@ -113,18 +158,15 @@ impl Tool {
     }
 }
 
-/// JSON-RPC 2.0 section 5.1.
-pub(crate) const METHOD_NOT_FOUND: i32 = -32601;
-/// JSON-RPC 2.0 section 5.1.
-pub(crate) const INVALID_PARAMS: i32 = -32602;
-/// JSON-RPC 2.0 section 5.1.
-pub(crate) const INTERNAL_ERROR: i32 = -32603;
-
 /// A reply that is an error of the protocol rather than of the tool.
-pub(crate) fn fault(status: u32, code: i32, message: &str, mut out: RVec<u8>) -> Answer {
+pub(crate) fn fault(status: u32, code: i32, message: &str, out: RVec<u8>) -> Answer {
+    (status, failed(&Error::protocol(code, message), out).1)
+}
+
+/// The reply of a call that failed with this error.
+pub(crate) fn failed(error: &Error, mut out: RVec<u8>) -> Answer {
     out.clear();
-    let body = serde_json::json!({ "code": code, "message": message });
     // Memory of the host: writing cannot fail.
-    let _ = serde_json::to_writer(&mut out, &body);
-    (status, out)
+    let _ = serde_json::to_writer(&mut out, &error.body());
+    (abi::ERROR, out)
 }

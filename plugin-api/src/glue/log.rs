@@ -96,13 +96,20 @@ fn entered<R: Default>(f: impl FnOnce(&mut Vec<u64>) -> R) -> R {
     ENTERED.try_with(|entered| f(&mut entered.borrow_mut())).unwrap_or_default()
 }
 
+/// How much less its records matter than they say: rmcp tells at `INFO` of every connection, and a mounted rmcp
+/// server has one for every call.
+fn quieter(target: &str) -> u32 {
+    u32::from(cfg!(feature = "rmcp") && target.starts_with("rmcp::"))
+}
+
 fn innermost() -> u64 {
     entered(|entered| entered.last().copied().unwrap_or(0))
 }
 
 impl Subscriber for ToHost {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        level(*metadata.level()) <= (self.host.table.max_level())(self.host.context)
+        level(*metadata.level()) + quieter(metadata.target())
+            <= (self.host.table.max_level())(self.host.context)
     }
 
     fn register_callsite(&self, _: &'static Metadata<'static>) -> tracing::subscriber::Interest {

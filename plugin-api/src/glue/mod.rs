@@ -33,14 +33,15 @@ use serde_json::json;
 use tokio::{
     io::{Interest, unix::AsyncFd},
     runtime::{Builder, Runtime},
+    sync::mpsc,
     task::JoinHandle,
 };
 
 use crate::{
     Ctx, Error, Plugin, Result,
     abi::{self, Event, Host, Start},
-    ctx::Link,
-    plugin::Offer,
+    ctx::{Call, CallEnd, Link, Watched},
+    offer::Offer,
     schema, tool,
 };
 
@@ -52,6 +53,8 @@ const CALLS_STOP: Duration = Duration::from_secs(1);
 const RUNTIME_STOP: Duration = Duration::from_secs(2);
 /// Events taken in one go before the calls they started get a turn.
 const EVENTS_IN_A_ROW: usize = 64;
+/// Notices that may wait for the plugin's hooks; further ones are lost, and logged.
+const NOTICES_MAX: usize = 1024;
 
 /// What the macro knows of the plugin's package.
 #[derive(Clone, Copy)]
@@ -73,12 +76,16 @@ where
         let none: Option<S> =
             (Box::new(crate::NoSettings {}) as Box<dyn Any>).downcast().ok().map(|none| *none);
         let built = none.and_then(|none| catch_unwind(AssertUnwindSafe(|| setup(none).ok())).ok().flatten());
-        json!({
+        let mut described = json!({
             "name": package.name,
             "version": package.version,
             "settingsSchema": schema::of_input::<S>(),
-            "tools": built.as_ref().map(|plugin| plugin.offer.declarations()),
-        })
+            "tools": null,
+        });
+        if let (Some(plugin), Some(members)) = (built, described.as_object_mut()) {
+            members.extend(plugin.offer.lists());
+        }
+        described
     });
     let (ok, text) = match described {
         Ok(described) => (true, described.to_string()),
@@ -151,6 +158,7 @@ fn runtime(threads: u32) -> io::Result<Runtime> {
 }
 
 async fn serve(host: Host, package: Package, mut plugin: Plugin) -> Result<()> {
+    plugin.offer.notifier.connect(Link::Gateway(host));
     for hook in std::mem::take(&mut plugin.on_start) {
         hook().await?;
     }
@@ -158,7 +166,11 @@ async fn serve(host: Host, package: Package, mut plugin: Plugin) -> Result<()> {
     let manifest = plugin.offer.manifest(package.name, package.version);
     (host.table.ready())(host.context, RSlice::from_slice(&manifest));
     let calls = Arc::new(Calls::default());
-    let served = take_events(host, Arc::new(plugin.offer), &calls).await;
+    let offer = Arc::new(plugin.offer);
+    let (notices, waiting) = mpsc::channel(NOTICES_MAX);
+    let hooks = tokio::spawn(run_hooks(offer.clone(), waiting));
+    let served = take_events(host, offer, &calls, &notices).await;
+    hooks.abort();
     calls.end_all().await;
     for hook in on_stop.into_iter().rev() {
         match Caught::new(hook()).await {
@@ -171,8 +183,25 @@ async fn serve(host: Host, package: Package, mut plugin: Plugin) -> Result<()> {
     served
 }
 
+/// Runs the hooks for what the host gives notice of, in its order.
+async fn run_hooks(offer: Arc<Offer>, mut notices: mpsc::Receiver<Event>) {
+    while let Some(notice) = notices.recv().await {
+        match Caught::new(offer.noticed(notice.name(), notice.body())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, notice = notice.name(), "hook failed"),
+            // The panic hook has logged it.
+            Err(payload) => drop(panic_text(payload)),
+        }
+    }
+}
+
 /// Takes events until STOP.
-async fn take_events(host: Host, offer: Arc<Offer>, calls: &Arc<Calls>) -> Result<()> {
+async fn take_events(
+    host: Host,
+    offer: Arc<Offer>,
+    calls: &Arc<Calls>,
+    notices: &mpsc::Sender<Event>,
+) -> Result<()> {
     let fd = (host.table.wake_fd())(host.context);
     // SAFETY: the host keeps the descriptor open until `main` has returned, and `main` runs this future.
     let fd = unsafe { BorrowedFd::borrow_raw(fd) };
@@ -195,7 +224,11 @@ async fn take_events(host: Host, offer: Arc<Offer>, calls: &Arc<Calls>) -> Resul
         in_a_row += 1;
         match event.kind {
             abi::CALL => calls.begin(host, offer.clone(), event),
-            abi::CANCEL => calls.abort(event.call),
+            abi::ANSWER => calls.answer(&event),
+            abi::CANCEL => calls.abort(event.call, CallEnd::from_reason(event.code)),
+            abi::NOTIFY if notices.try_send(event).is_err() => {
+                tracing::warn!("too many notices at once, one is lost");
+            }
             abi::STOP => return Ok(()),
             // Kinds of later versions, and those whose senders know that this SDK does nothing with them.
             _ => {}
@@ -214,29 +247,42 @@ fn drain(fd: BorrowedFd<'_>) -> io::Result<()> {
 
 /// The calls that run.
 #[derive(Default)]
-struct Calls(Mutex<HashMap<u64, JoinHandle<()>>>);
+struct Calls(Mutex<Running>);
+
+/// By id: the task, and what it shares with the mailbox loop.
+type Running = HashMap<u64, (JoinHandle<()>, Arc<Call>)>;
 
 impl Calls {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u64, JoinHandle<()>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Running> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn begin(self: &Arc<Self>, host: Host, offer: Arc<Offer>, mut event: Event) {
         let id = event.call;
         let out = std::mem::take(&mut event.out);
-        let ctx = Ctx { call: id, link: Link::Gateway(host) };
-        let guard = Guard { calls: self.clone(), host, call: id, answered: false };
-        let call = async move { offer.call(ctx, event.name(), event.body(), out).await };
-        let call = log::CALL.scope(id, answer(host, guard, call));
+        let ctx = Ctx::new(id, Link::Gateway(host));
+        let call = ctx.call.clone();
+        let guard = Guard { calls: self.clone(), host, call: call.clone(), answered: false };
+        let work = async move { offer.call(ctx, event.name(), event.body(), out).await };
+        let work = log::CALL.scope(id, answer(host, guard, work));
         // Held across the spawn: the task removes itself, which must not come first.
         let mut running = self.lock();
-        running.insert(id, tokio::spawn(call));
+        running.insert(id, (tokio::spawn(work), call));
     }
 
-    fn abort(&self, call: u64) {
+    fn answer(&self, event: &Event) {
+        // Taken out first: answering wakes the call, whose guard takes the lock.
+        let call = self.lock().get(&event.call).map(|(_, call)| call.clone());
+        if let Some(call) = call {
+            call.answer(event.name(), event.code, event.body());
+        }
+    }
+
+    fn abort(&self, call: u64, end: CallEnd) {
         // Taken out first: aborting may drop the future here, and its guard takes the lock.
-        let handle = self.lock().remove(&call);
-        if let Some(handle) = handle {
+        let running = self.lock().remove(&call);
+        if let Some((handle, call)) = running {
+            call.ended(end);
             handle.abort();
         }
     }
@@ -244,11 +290,14 @@ impl Calls {
     /// Cancels every call and waits until its future is gone: stop hooks run after the last call.
     async fn end_all(&self) {
         let all = std::mem::take(&mut *self.lock());
-        all.values().for_each(JoinHandle::abort);
+        for (handle, call) in all.values() {
+            call.ended(CallEnd::Draining);
+            handle.abort();
+        }
         let gone = async {
-            for call in all.into_values() {
+            for (handle, _) in all.into_values() {
                 // Ended or cancelled, either way it is gone.
-                let _ = call.await;
+                let _ = handle.await;
             }
         };
         if tokio::time::timeout(CALLS_STOP, gone).await.is_err() {
@@ -258,8 +307,8 @@ impl Calls {
 }
 
 /// Runs a call to its reply.
-async fn answer(host: Host, mut guard: Guard, call: impl Future<Output = tool::Answer>) {
-    let (status, out) = match Caught::new(call).await {
+async fn answer(host: Host, mut guard: Guard, work: impl Future<Output = tool::Answer>) {
+    let (status, out) = match Watched::new(guard.call.clone(), Caught::new(work)).await {
         Ok(answer) => answer,
         Err(payload) => {
             let text = panic_text(payload);
@@ -268,7 +317,7 @@ async fn answer(host: Host, mut guard: Guard, call: impl Future<Output = tool::A
     };
     guard.answered = true;
     let size = out.len();
-    if (host.table.reply())(host.context, guard.call, status, out) == abi::DROPPED {
+    if (host.table.reply())(host.context, guard.call.id, status, out) == abi::DROPPED {
         tracing::error!(size, "the result is larger than the gateway takes");
     }
 }
@@ -277,15 +326,18 @@ async fn answer(host: Host, mut guard: Guard, call: impl Future<Output = tool::A
 struct Guard {
     calls: Arc<Calls>,
     host: Host,
-    call: u64,
+    call: Arc<Call>,
     answered: bool,
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.calls.lock().remove(&self.call);
-        if !self.answered {
-            (self.host.table.dropped())(self.host.context, self.call);
+        // What is removed is dropped after the lock is given back.
+        let _running = self.calls.lock().remove(&self.call.id);
+        if self.answered {
+            self.call.ended(CallEnd::Answered);
+        } else {
+            (self.host.table.dropped())(self.host.context, self.call.id);
         }
     }
 }
@@ -336,3 +388,6 @@ pub(crate) fn panic_text(payload: Box<dyn Any + Send>) -> String {
     std::mem::forget(dropped);
     text.unwrap_or_else(|| "(no message)".into())
 }
+
+#[cfg(test)]
+mod tests;

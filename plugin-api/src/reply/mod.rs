@@ -1,23 +1,26 @@
 //! From what a tool's function returns to an MCP `CallToolResult`, as JSON text.
 
+mod rich;
+
 use std::io::{self, Write};
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+pub use self::rich::Reply;
 use crate::schema;
 
-/// What a tool's function may return: any value that can be serialised and has a schema.
+/// What a tool's function may return: any value that can be serialised and has a schema, or a [`Reply`].
 ///
 /// A type whose schema says `"type": "object"` becomes the result's `structuredContent` as it is; a value of any
 /// other type, also of one that is an object only sometimes (an enum, an `Option`), becomes `{"result": value}`,
 /// because MCP wants an object there. Both also become text content for models: a string as it is, anything
 /// else as JSON.
 pub trait IntoReply: Sized {
-    /// The schema of the `structuredContent`, and how a value comes to fit it.
+    /// The schema of the `structuredContent`, if it is known from the type, and how a value comes to fit it.
     #[doc(hidden)]
-    fn output_schema() -> (Map<String, Value>, Shape);
+    fn output_schema() -> (Option<Map<String, Value>>, Shape);
     /// Writes the `CallToolResult`.
     #[doc(hidden)]
     fn write(self, shape: Shape, out: &mut dyn Write) -> io::Result<()>;
@@ -35,10 +38,10 @@ pub enum Shape {
 }
 
 impl<T: Serialize + JsonSchema> IntoReply for T {
-    fn output_schema() -> (Map<String, Value>, Shape) {
+    fn output_schema() -> (Option<Map<String, Value>>, Shape) {
         let mut schema = schema::of_output::<T>();
         if schema::is_object(&schema) {
-            return (schema, Shape::Bare);
+            return (Some(schema), Shape::Bare);
         }
         schema::move_root(&mut schema, "#/properties/result");
         // References inside point at the root's definitions, so those stay at the root.
@@ -48,7 +51,7 @@ impl<T: Serialize + JsonSchema> IntoReply for T {
         wrapped.insert("properties".into(), json!({ "result": schema }));
         wrapped.insert("required".into(), json!(["result"]));
         wrapped.extend(definitions.map(|d| ("$defs".into(), d)));
-        (wrapped, Shape::Wrapped)
+        (Some(wrapped), Shape::Wrapped)
     }
 
     fn write(self, shape: Shape, out: &mut dyn Write) -> io::Result<()> {
@@ -111,7 +114,8 @@ mod tests {
 
     #[test]
     fn a_list_is_wrapped_and_its_schema_keeps_its_definitions_at_the_root() {
-        let schema = Value::Object(<Vec<Point> as IntoReply>::output_schema().0);
+        let schema =
+            Value::Object(<Vec<Point> as IntoReply>::output_schema().0.expect("a value's type has one"));
         assert_eq!(schema["properties"]["result"]["items"]["$ref"], "#/$defs/Point");
         assert_eq!(schema["$defs"]["Point"]["properties"]["x"]["type"], "integer");
         assert_eq!(schema["required"], json!(["result"]));
@@ -125,7 +129,7 @@ mod tests {
             Nowhere,
         }
         fn check<T: IntoReply>(value: T, structured: &str) {
-            let schema = Value::Object(T::output_schema().0);
+            let schema = Value::Object(T::output_schema().0.expect("a value's type has one"));
             assert_eq!(schema["required"], json!(["result"]));
             let reply: Value = serde_json::from_str(&written(value)).expect("JSON");
             assert_eq!(reply["structuredContent"].to_string(), structured);
@@ -149,7 +153,7 @@ mod tests {
         }
         let (schema, shape) = Tree::output_schema();
         assert_eq!(shape, Shape::Wrapped);
-        let schema = Value::Object(schema).to_string();
+        let schema = Value::Object(schema.expect("a value's type has one")).to_string();
         assert!(schema.contains(r##""$ref":"#/properties/result""##), "{schema}");
         assert!(!schema.contains(r##""$ref":"#""##), "{schema}");
     }
