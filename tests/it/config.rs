@@ -123,7 +123,7 @@ fn an_unknown_key_is_refused_with_what_was_meant() {
     assert_snapshot!(problems("[http]\ntimeout = \"5s\"\n"), @r#"
     gateway.toml:2:1: unknown key `timeout`
     2 | timeout = "5s"
-      | ^^^^^^^ known here: `body_max_bytes`, `allowed_hosts`, `allowed_origins`
+      | ^^^^^^^ known here: `body_max_bytes`, `allowed_hosts`, `allowed_origins`, `state_secret`
     "#);
     assert_snapshot!(problems(&server("listen = \"127.0.0.1:1\"")), @r#"
     gateway.toml:5:1: unknown key `listen`

@@ -10,8 +10,10 @@ mod faults;
 mod mcp;
 mod pages;
 mod rest;
+mod rounds;
 
 mod library;
 mod lifecycle;
+mod rmcp_plugin;
 mod stop;
 mod tidy;

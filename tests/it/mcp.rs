@@ -1,6 +1,9 @@
 //! The MCP door, through rmcp's own client in both eras and byte by byte.
 
 mod calls;
+mod changes;
+mod lists;
+mod questions;
 
 use anyhow::{Context, Result};
 use http::{Method, Request, StatusCode, header};

@@ -39,6 +39,10 @@ pub(super) struct HttpTable {
     /// Web origins whose pages may call the gateway beside pages of the gateway itself.
     #[schemars(extend("examples" = [["https://app.example.com"]]))]
     pub(super) allowed_origins: Vec<String>,
+    /// What the state that clients carry between the rounds of a call is signed with, at least 32 bytes. Replicas
+    /// share one; empty: a random one for each process.
+    #[schemars(extend("examples" = ["${GATEWAY_STATE_SECRET}"]))]
+    pub(super) state_secret: String,
 }
 
 /// The `[shutdown]` table.
@@ -133,9 +137,10 @@ impl Default for GatewayFile {
 
 impl Default for HttpTable {
     fn default() -> Self {
-        let Http { body_max_bytes, allowed_hosts, allowed_origins } = Http::default();
+        let Http { body_max_bytes, allowed_hosts, allowed_origins, state_secret } = Http::default();
         let body_max_bytes = u32::try_from(body_max_bytes).unwrap_or(u32::MAX);
-        Self { body_max_bytes, allowed_hosts, allowed_origins }
+        let state_secret = state_secret.map(|secret| secret.reveal().to_owned()).unwrap_or_default();
+        Self { body_max_bytes, allowed_hosts, allowed_origins, state_secret }
     }
 }
 

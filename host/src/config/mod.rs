@@ -158,11 +158,35 @@ pub struct Http {
     pub allowed_hosts: Vec<String>,
     /// Origins, e.g. `https://app.example.com`, that browsers may call from beside loopback ones.
     pub allowed_origins: Vec<String>,
+    /// What the state that clients carry between the rounds of a call is signed with. `None`: a random one for
+    /// each process.
+    pub state_secret: Option<Secret>,
+}
+
+/// Text that is shown to nobody.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Shortest secret that keys are made from, in bytes.
+    pub const LEAST: usize = 32;
+
+    /// The text itself.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 impl Default for Http {
     fn default() -> Self {
-        Self { body_max_bytes: 1024 * 1024, allowed_hosts: Vec::new(), allowed_origins: Vec::new() }
+        let (allowed_hosts, allowed_origins) = (Vec::new(), Vec::new());
+        Self { body_max_bytes: 1024 * 1024, allowed_hosts, allowed_origins, state_secret: None }
     }
 }
 

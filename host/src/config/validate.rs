@@ -9,7 +9,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Config, Http, Log, Prefix, Refusal, ServerEntry, ServerName, SettingsLines, Shutdown,
+    Config, Http, Log, Prefix, Refusal, Secret, ServerEntry, ServerName, SettingsLines, Shutdown,
     document::{At, Document, join},
     duration::WrittenDuration,
     file::{GatewayFile, HttpTable, LogTable, ServerTable},
@@ -74,6 +74,7 @@ impl Checker<'_, '_> {
     }
 
     fn http(&mut self, table: HttpTable) -> Http {
+        let state_secret = self.value("/http/state_secret", check_secret(table.state_secret)).flatten();
         let mut entries = |key: &str, list: Vec<String>, parse: fn(&str) -> Result<String, Refusal>| {
             let entries = list.into_iter().enumerate();
             entries
@@ -81,6 +82,7 @@ impl Checker<'_, '_> {
                 .collect()
         };
         Http {
+            state_secret,
             allowed_hosts: entries("allowed_hosts", table.allowed_hosts, parse_host),
             allowed_origins: entries("allowed_origins", table.allowed_origins, parse_origin),
             body_max_bytes: table.body_max_bytes as usize,
@@ -159,6 +161,18 @@ impl Checker<'_, '_> {
     }
 }
 
+/// Never quotes what it refuses.
+fn check_secret(text: String) -> Result<Option<Secret>, Refusal> {
+    match text.len() {
+        0 => Ok(None),
+        Secret::LEAST.. => Ok(Some(Secret(text))),
+        bytes => Err(Refusal {
+            message: format!("a secret of {bytes} bytes is too short to sign with"),
+            remedy: "use at least 32 random bytes, e.g. what `openssl rand -base64 32` prints".into(),
+        }),
+    }
+}
+
 fn check_plugin(text: &str) -> Result<(), Refusal> {
     if text.trim().is_empty() || text.contains('\0') {
         return Err(Refusal::of(text, "is not a path", "name the library, e.g. \"plugins/greet.so\""));
@@ -196,6 +210,20 @@ mod tests {
 
     fn check(result: Result<impl Sized, Refusal>, expected: Result<(), &str>) {
         assert_eq!(result.map(drop).map_err(|refusal| refusal.to_string()), expected.map_err(str::to_owned));
+    }
+
+    #[test]
+    fn a_secret_is_long_enough_or_left_out_and_never_shown() {
+        check(check_secret(String::new()).map(|secret| assert!(secret.is_none())), Ok(()));
+        let good = check_secret("0123456789abcdef0123456789abcdef".into());
+        assert_eq!(format!("{good:?}"), "Ok(Some(Secret))");
+        check(
+            check_secret("hunter2".into()),
+            Err(
+                "a secret of 7 bytes is too short to sign with; use at least 32 random bytes, e.g. what `openssl \
+                 rand -base64 32` prints",
+            ),
+        );
     }
 
     #[test]

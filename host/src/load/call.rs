@@ -1,11 +1,10 @@
 //! A call as the host sees it: what goes to the plugin, and what comes back.
 
-use std::{io, sync::Arc};
+use std::{collections::BTreeMap, future::poll_fn, io, sync::Arc};
 
 use serde_json::Value;
-use tokio::sync::{mpsc, oneshot};
 
-use super::mailbox::Mailbox;
+use super::{exchange::Exchange, mailbox::Mailbox};
 
 /// A method and its parameters, in the one buffer in which they cross to the plugin.
 #[derive(Debug)]
@@ -47,6 +46,8 @@ pub struct CallFacts {
     pub log_level: Option<String>,
     /// The id under which logs, problems and answers speak of this request.
     pub request_id: String,
+    /// What an earlier run of this call kept with `set_state`, if it is a replay.
+    pub state: Option<Value>,
 }
 
 /// How a call is made.
@@ -56,6 +57,45 @@ pub struct CallOptions {
     pub facts: CallFacts,
     /// Whether anybody listens to what the call emits before its answer.
     pub notifications: Notifications,
+    /// Whether the call may go on as a task.
+    pub tasks: Tasks,
+    /// Answers that earlier runs of this call were given, by key: a replay gets them at once.
+    pub answers: BTreeMap<String, ClientAnswer>,
+}
+
+/// Whether a call may go on as a task.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Tasks {
+    /// The client did not declare tasks, or the method has none.
+    #[default]
+    Refused,
+    /// [`CallEvent::BecameTask`] says when it does.
+    Allowed,
+}
+
+/// What a client answered to a question of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ClientAnswer {
+    /// How it went.
+    pub status: AnswerStatus,
+    /// The result of the method that asked, or null.
+    pub value: Value,
+}
+
+/// How a question to a client went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerStatus {
+    /// The client gave an answer.
+    Accepted,
+    /// The user said no.
+    Declined,
+    /// The user made no choice.
+    Cancelled,
+    /// This client cannot be asked that.
+    Unsupported,
+    /// The client took too long.
+    TimedOut,
 }
 
 /// Whether anybody listens to what a call emits before its answer.
@@ -77,6 +117,23 @@ pub enum CallEvent {
         method: String,
         /// A JSON object.
         params: Vec<u8>,
+    },
+    /// The plugin asks the client something; to be answered with [`OpenCall::answer`].
+    Asked {
+        /// Unique within the call.
+        key: String,
+        /// E.g. `elicitation/create`.
+        method: String,
+        /// A JSON object.
+        params: Vec<u8>,
+    },
+    /// The call waits for answers to its questions and for nothing else: it may be suspended, that is cancelled
+    /// and run again once they are there.
+    Parked,
+    /// The call goes on as a task; only where [`CallOptions::tasks`] allows it, and once.
+    BecameTask {
+        /// A JSON object.
+        options: Vec<u8>,
     },
     /// The answer: the last event.
     Done(Answer),
@@ -111,6 +168,8 @@ pub enum CancelReason {
     Client,
     /// It ran longer than the server's `call_timeout`.
     Timeout,
+    /// It will be run again when the client has answered its questions.
+    Suspended,
 }
 
 /// The server takes no more calls.
@@ -123,40 +182,38 @@ pub struct Closed;
 pub struct OpenCall {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) id: u64,
-    /// `None` once the answer is in `answer`.
-    pub(super) reply: Option<oneshot::Receiver<Answer>>,
-    pub(super) answer: Option<Answer>,
-    pub(super) notifications: Option<mpsc::Receiver<(String, Vec<u8>)>>,
+    pub(super) exchange: Arc<Exchange>,
+    /// Whether the answer came, or the call was cancelled.
+    pub(super) over: bool,
 }
 
 impl OpenCall {
     /// The next thing the call says. After `Done` it says `Done(Answer::Gone)`.
     pub async fn next(&mut self) -> CallEvent {
-        if let Some(reply) = &mut self.reply {
-            let answer = match &mut self.notifications {
-                None => reply.await,
-                Some(notifications) => tokio::select! {
-                    biased;
-                    Some((method, params)) = notifications.recv() => {
-                        return CallEvent::Notification { method, params };
-                    }
-                    answer = reply => answer,
-                },
-            };
-            self.reply = None;
-            self.answer = Some(answer.unwrap_or(Answer::Gone));
+        if self.over {
+            return CallEvent::Done(Answer::Gone);
         }
-        // What was said before the answer lies in the channel by now: it comes first.
-        if let Some(Ok((method, params))) = self.notifications.as_mut().map(mpsc::Receiver::try_recv) {
-            return CallEvent::Notification { method, params };
+        let event = poll_fn(|cx| self.exchange.poll_next(cx)).await;
+        self.over = matches!(event, CallEvent::Done(_));
+        event
+    }
+
+    /// Hands the plugin the answer to one of its questions.
+    pub fn answer(&self, key: &str, answer: &ClientAnswer) {
+        if !self.over {
+            self.exchange.unpark();
+            self.mailbox.answer_question(self.id, key, answer);
         }
-        CallEvent::Done(self.answer.take().unwrap_or(Answer::Gone))
+    }
+
+    /// What the call has kept with `set_state`, JSON.
+    pub fn state(&self) -> Option<Value> {
+        self.exchange.state()
     }
 
     /// Cancels the call, with a reason that the plugin can see. From then on it says `Done(Answer::Gone)`.
     pub fn cancel(&mut self, reason: CancelReason) {
-        if self.reply.take().is_some() {
-            self.notifications = None;
+        if !std::mem::replace(&mut self.over, true) {
             self.mailbox.cancel(self.id, reason);
         }
     }

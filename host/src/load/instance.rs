@@ -18,7 +18,7 @@ use super::{
     census,
     error::chain,
     library::{self, Library, Mismatch, StartFacts},
-    mailbox::{Mailbox, Stage},
+    mailbox::{Mailbox, Notice, Stage},
     manifest::Manifest,
     settings,
     stage::{self, Staged},
@@ -41,7 +41,7 @@ static KEPT: AtomicUsize = AtomicUsize::new(0);
 pub struct Instance {
     entry: ServerEntry,
     facts: Facts,
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     generation: u64,
     mailbox: Arc<Mailbox>,
     body: Mutex<State>,
@@ -121,7 +121,7 @@ impl Instance {
             Ok(manifest) => Ok(Self {
                 entry: entry.clone(),
                 facts,
-                manifest,
+                manifest: Arc::new(manifest),
                 generation,
                 mailbox,
                 body: Mutex::new(State::Running(body)),
@@ -143,8 +143,8 @@ impl Instance {
         &self.facts
     }
 
-    /// What the plugin said it offers.
-    pub fn manifest(&self) -> &Manifest {
+    /// What the plugin said it offers when it started; [`Notice::Manifest`] says that it offers something else by now.
+    pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
     }
 
@@ -166,6 +166,22 @@ impl Instance {
     /// Hands `request` to the plugin. Dropping the returned call cancels it.
     pub fn call(&self, request: Request, options: CallOptions) -> Result<OpenCall, Closed> {
         self.mailbox.call(request, options)
+    }
+
+    /// Tells the plugin something that is about no call, e.g. `resources/subscribe`.
+    pub fn notify(&self, method: &str, params: &serde_json::Value) {
+        self.mailbox.notify(method, params);
+    }
+
+    /// What the plugin says that is about no call: changes of its lists, updates of resources. `None`: somebody
+    /// has it already.
+    pub fn take_notices(&self) -> Option<tokio::sync::mpsc::Receiver<Notice>> {
+        self.mailbox.take_notices()
+    }
+
+    /// The manifest that [`Notice::Manifest`] is about, JSON, not yet checked; `None`: it has been taken.
+    pub fn take_manifest(&self) -> Option<Vec<u8>> {
+        self.mailbox.take_manifest()
     }
 
     /// Takes no more calls; those under way are cancelled and end with [`Answer::Gone`](super::Answer::Gone).

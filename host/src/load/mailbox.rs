@@ -22,16 +22,32 @@ use std::{
 };
 
 use plugin_api::abi::{self, Host};
-use tokio::sync::{mpsc, oneshot};
+use serde_json::Value;
+use tokio::sync::mpsc;
 
 use super::{
-    call::{Answer, CallFacts, CallOptions, CancelReason, Closed, Notifications, OpenCall, Request},
+    call::{Answer, AnswerStatus, CallOptions, CancelReason, ClientAnswer, Closed, OpenCall, Request},
     census::Census,
+    exchange::Exchange,
 };
 use crate::config::ServerName;
 
-/// Notifications of one call that wait to be passed on; what comes beyond is dropped.
-const NOTIFICATIONS_MAX: usize = 64;
+/// What is about no call and waits to be passed on; what comes beyond is dropped.
+const NOTICES_MAX: usize = 256;
+
+/// What a plugin says that is about no call.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    /// Something clients may have subscribed to, e.g. `notifications/resources/updated`.
+    Notification {
+        /// The method.
+        method: String,
+        /// A JSON object.
+        params: Value,
+    },
+    /// What it offers has changed: [`Instance::take_manifest`](super::Instance::take_manifest) has the latest.
+    Manifest,
+}
 
 /// What a starting plugin tells the one who waits for it.
 #[derive(Debug)]
@@ -57,6 +73,9 @@ pub(super) struct Mailbox {
     /// Whether the plugin has said that it serves.
     ready: AtomicBool,
     ended_by_itself: AtomicBool,
+    notices: (mpsc::Sender<Notice>, Mutex<Option<mpsc::Receiver<Notice>>>),
+    /// What the plugin offers by now, if nobody has taken it yet. Only the latest matters, and it may be large.
+    announced: Mutex<Option<Vec<u8>>>,
     census: Mutex<Census>,
 }
 
@@ -86,6 +105,13 @@ impl Message {
     fn bare(kind: u32, call: u64, code: u32) -> Self {
         Self { kind, call, code, name_len: 0, data: Vec::new() }
     }
+
+    fn named(kind: u32, call: u64, code: u32, name: &str, body: &Value) -> Self {
+        let mut data = name.as_bytes().to_vec();
+        // Memory: writing cannot fail.
+        let _ = serde_json::to_writer(&mut data, body);
+        Self { kind, call, code, name_len: name.len() as u32, data }
+    }
 }
 
 /// A call the plugin has not answered.
@@ -93,9 +119,8 @@ impl Message {
 #[expect(clippy::large_enum_variant, reason = "nearly all are the large one, and a box would cost each call")]
 enum Call {
     Awaited {
-        facts: CallFacts,
-        reply: oneshot::Sender<Answer>,
-        notifications: Option<mpsc::Sender<(String, Vec<u8>)>>,
+        options: CallOptions,
+        exchange: Arc<Exchange>,
         span: tracing::Span,
     },
     /// Nobody waits any more, but its future may still exist.
@@ -113,6 +138,7 @@ impl Mailbox {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
+        let (notices, noticed) = mpsc::channel(NOTICES_MAX);
         Ok(Arc::new(Self {
             server,
             queue: Mutex::default(),
@@ -125,6 +151,8 @@ impl Mailbox {
             stages: Mutex::new(stages),
             ready: AtomicBool::new(false),
             ended_by_itself: AtomicBool::new(false),
+            notices: (notices, Mutex::new(Some(noticed))),
+            announced: Mutex::default(),
             census: Mutex::default(),
         }))
     }
@@ -156,13 +184,9 @@ impl Mailbox {
 
     pub(super) fn call(self: &Arc<Self>, request: Request, options: CallOptions) -> Result<OpenCall, Closed> {
         let id = self.next_call.fetch_add(1, Relaxed);
-        let (reply, replied) = oneshot::channel();
-        let (said, saying) = match options.notifications {
-            Notifications::Wanted => Some(mpsc::channel(NOTIFICATIONS_MAX)).unzip(),
-            Notifications::Dropped => (None, None),
-        };
+        let exchange = Arc::new(Exchange::default());
         let span = tracing::Span::current();
-        let call = Call::Awaited { facts: options.facts, reply, notifications: said, span };
+        let call = Call::Awaited { options, exchange: exchange.clone(), span };
         {
             // Asked under the lock: whoever closes the mailbox then finds this call, or this call finds it closed.
             let mut calls = lock(&self.calls);
@@ -178,7 +202,7 @@ impl Mailbox {
             name_len: request.name_len,
             data: request.data,
         });
-        Ok(OpenCall { mailbox: self.clone(), id, reply: Some(replied), answer: None, notifications: saying })
+        Ok(OpenCall { mailbox: self.clone(), id, exchange, over: false })
     }
 
     pub(super) fn cancel(&self, id: u64, reason: CancelReason) {
@@ -193,8 +217,57 @@ impl Mailbox {
         let code = match reason {
             CancelReason::Client => abi::BY_CLIENT,
             CancelReason::Timeout => abi::BY_TIMEOUT,
+            CancelReason::Suspended => abi::SUSPENDED,
         };
         self.post(Message::bare(abi::CANCEL, id, code));
+    }
+
+    /// Hands a call the answer to one of its questions.
+    pub(super) fn answer_question(&self, call: u64, key: &str, answer: &ClientAnswer) {
+        let code = match answer.status {
+            AnswerStatus::Accepted => abi::ACCEPTED,
+            AnswerStatus::Declined => abi::DECLINED,
+            AnswerStatus::Cancelled => abi::CANCELLED,
+            AnswerStatus::Unsupported => abi::UNSUPPORTED,
+            AnswerStatus::TimedOut => abi::TIMED_OUT,
+        };
+        self.post(Message::named(abi::ANSWER, call, code, key, &answer.value));
+    }
+
+    /// Passes on what is about no call.
+    fn notice(&self, notice: Notice) -> u32 {
+        match self.notices.0.try_send(notice) {
+            Ok(()) => abi::DELIVERED,
+            Err(_) => abi::DROPPED,
+        }
+    }
+
+    /// Keeps a manifest in the place of the one before it, if nobody has taken that.
+    fn announce(&self, manifest: Vec<u8>) -> u32 {
+        let mut announced = lock(&self.announced);
+        if announced.replace(manifest).is_some() {
+            return abi::DELIVERED;
+        }
+        let outcome = self.notice(Notice::Manifest);
+        if outcome != abi::DELIVERED {
+            *announced = None;
+        }
+        outcome
+    }
+
+    /// What the plugin offers by now; `None`: it has been taken.
+    pub(super) fn take_manifest(&self) -> Option<Vec<u8>> {
+        lock(&self.announced).take()
+    }
+
+    /// Tells the plugin something that is about no call, e.g. that a client subscribed.
+    pub(super) fn notify(&self, method: &str, params: &Value) {
+        self.post(Message::named(abi::NOTIFY, 0, 0, method, params));
+    }
+
+    /// What the plugin says that is about no call. `None`: somebody has it already.
+    pub(super) fn take_notices(&self) -> Option<mpsc::Receiver<Notice>> {
+        lock(&self.notices.1).take()
     }
 
     /// Tells the plugin to return from `main`.
@@ -211,9 +284,8 @@ impl Mailbox {
             let awaited = calls.iter_mut().filter(|(_, call)| matches!(call, Call::Awaited { .. }));
             awaited
                 .map(|(id, call)| {
-                    if let Call::Awaited { reply, .. } = std::mem::replace(call, Call::Cancelled) {
-                        // Its caller may have gone meanwhile.
-                        let _ = reply.send(Answer::Gone);
+                    if let Call::Awaited { exchange, .. } = std::mem::replace(call, Call::Cancelled) {
+                        exchange.end(Answer::Gone);
                     }
                     *id
                 })
@@ -231,8 +303,12 @@ impl Mailbox {
         let was_open = self.open.swap(false, Relaxed);
         let by_itself = was_open && self.ready.load(Relaxed);
         self.ended_by_itself.store(by_itself, Relaxed);
-        // Dropping the senders answers `Gone`; who learns that and asks why is to find the reason.
-        calls.clear();
+        // Who learns that and asks why is to find the reason above.
+        for call in calls.drain() {
+            if let (_, Call::Awaited { exchange, .. }) = call {
+                exchange.end(Answer::Gone);
+            }
+        }
         by_itself
     }
 
@@ -268,7 +344,10 @@ impl Mailbox {
     fn answer(&self, id: u64, answer: Answer) -> bool {
         let call = lock(&self.calls).remove(&id);
         match call {
-            Some(Call::Awaited { reply, .. }) => reply.send(answer).is_ok(),
+            Some(Call::Awaited { exchange, .. }) => {
+                exchange.end(answer);
+                true
+            }
             _ => false,
         }
     }

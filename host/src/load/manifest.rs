@@ -1,12 +1,18 @@
 //! What a plugin says it offers, checked. Pure: reads JSON.
+//!
+//! In:   the manifest's text, whoever wrote it.
+//! Out:  [`Manifest`]: names and URIs are unique and of a reasonable size, declarations have what MCP requires.
+//! Never: MCP's meaning. What of it clients are offered is settled where they are served.
 
-use std::collections::HashSet;
+mod lists;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 /// Largest manifest, in bytes.
-const MANIFEST_MAX: usize = 4 << 20;
+pub(super) const MANIFEST_MAX: usize = 4 << 20;
 /// Longest tool name; MCP allows 128.
 const TOOL_NAME_MAX: usize = 128;
 
@@ -21,8 +27,34 @@ pub struct Manifest {
     pub version: String,
     /// How a model should use the server, in the plugin author's words.
     pub instructions: Option<String>,
+    /// MCP icons, in wire form.
+    pub icons: Option<Value>,
+    /// Where people find more about the plugin.
+    pub website_url: Option<String>,
+    /// What it declares to offer, in MCP's wire form. `None`: it says nothing, so it offers what it lists.
+    pub capabilities: Option<Map<String, Value>>,
     /// The tool table, in the plugin's order; names are unique.
     pub tools: Vec<ToolSpec>,
+    /// Prompts in wire form; names are unique.
+    pub prompts: Vec<Map<String, Value>>,
+    /// Resources in wire form; URIs are unique.
+    pub resources: Vec<Map<String, Value>>,
+    /// Resource templates in wire form; URI templates are unique.
+    pub resource_templates: Vec<Map<String, Value>>,
+    /// Methods such as `tools/list` whose lists the plugin makes call by call.
+    pub dynamic: BTreeSet<String>,
+    /// The tools that go on as tasks, by name.
+    pub task_support: HashMap<String, TaskSupport>,
+}
+
+/// Whether a tool that goes on as a task can do otherwise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskSupport {
+    /// Clients that do not know tasks wait for it.
+    Optional,
+    /// Clients that do not know tasks cannot call it.
+    Required,
 }
 
 /// One tool, as its plugin declared it.
@@ -63,6 +95,21 @@ pub enum ManifestError {
     /// Two tools of one name.
     #[error("it has two tools named `{name}`")]
     Duplicate { name: String },
+    /// Something in a list is not of the expected form.
+    #[error("{what} number {number} is not of the expected form")]
+    Entry { what: &'static str, number: usize, source: serde_json::Error },
+    /// A name or URI that cannot be one.
+    #[error("`{key}` cannot be the {member} of a {what}: {reason}")]
+    Key { what: &'static str, member: &'static str, key: String, reason: &'static str },
+    /// Two entries of one name or URI.
+    #[error("it has two {what}s `{key}`")]
+    Twice { what: &'static str, key: String },
+    /// More entries than are read.
+    #[error("it has {count} {what}s, more than the {most} that are read")]
+    TooMany { what: &'static str, count: usize, most: usize },
+    /// A list that no plugin is asked for.
+    #[error("`{method}` in `dynamic` is not a list; use {}", lists::DYNAMIC.join(", "))]
+    NotAList { method: String },
     /// MCP wants an object.
     #[error("the input schema of tool `{name}` has to say `\"type\": \"object\"`")]
     NotAnObject { name: String },
@@ -72,13 +119,27 @@ impl Manifest {
     /// Reads and checks a manifest.
     pub fn parse(json: &[u8]) -> Result<Self, ManifestError> {
         #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
         struct Written {
             name: String,
             version: String,
             title: Option<String>,
             instructions: Option<String>,
+            icons: Option<Value>,
+            website_url: Option<String>,
+            capabilities: Option<Map<String, Value>>,
             #[serde(default)]
             tools: Vec<Map<String, Value>>,
+            #[serde(default)]
+            prompts: Vec<Map<String, Value>>,
+            #[serde(default)]
+            resources: Vec<Map<String, Value>>,
+            #[serde(default)]
+            resource_templates: Vec<Map<String, Value>>,
+            #[serde(default)]
+            dynamic: BTreeSet<String>,
+            #[serde(default)]
+            task_support: HashMap<String, TaskSupport>,
         }
         if json.len() > MANIFEST_MAX {
             return Err(ManifestError::TooLarge { bytes: json.len(), most: MANIFEST_MAX });
@@ -90,8 +151,34 @@ impl Manifest {
         if let Some(twice) = tools.iter().find(|tool| !seen.insert(&tool.name)) {
             return Err(ManifestError::Duplicate { name: twice.name.clone() });
         }
-        let Written { name, version, title, instructions, .. } = written;
-        Ok(Self { name, title, version, instructions, tools })
+        lists::check(&lists::TOOLS, tools.iter().map(|tool| &tool.wire))?;
+        lists::check(&lists::PROMPTS, &written.prompts)?;
+        lists::check(&lists::RESOURCES, &written.resources)?;
+        lists::check(&lists::TEMPLATES, &written.resource_templates)?;
+        if let Some(method) = written.dynamic.iter().find(|method| !lists::DYNAMIC.contains(&method.as_str()))
+        {
+            return Err(ManifestError::NotAList { method: method.chars().take(64).collect() });
+        }
+        Ok(Self {
+            name: written.name,
+            title: written.title,
+            version: written.version,
+            instructions: written.instructions,
+            icons: written.icons,
+            website_url: written.website_url,
+            capabilities: written.capabilities,
+            tools,
+            prompts: written.prompts,
+            resources: written.resources,
+            resource_templates: written.resource_templates,
+            dynamic: written.dynamic,
+            task_support: written.task_support,
+        })
+    }
+
+    /// Whether the plugin makes the list that `method` asks for call by call.
+    pub fn is_dynamic(&self, method: &str) -> bool {
+        self.dynamic.contains(method)
     }
 }
 
@@ -121,38 +208,4 @@ fn parse_tool(number: usize, wire: Map<String, Value>) -> Result<ToolSpec, Manif
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn refused(tools: &str) -> String {
-        let json = format!(r#"{{"name":"p","version":"1","tools":{tools}}}"#);
-        super::super::error::chain(&Manifest::parse(json.as_bytes()).expect_err("cannot be used"))
-    }
-
-    #[test]
-    fn a_manifest_that_cannot_be_served_is_refused_by_name() {
-        let object = r#"{"type":"object"}"#;
-        assert_eq!(
-            refused(&format!(r#"[{{"name":"a b","inputSchema":{object}}}]"#)),
-            "`a b` is not a tool name; use 1 to 128 letters, digits, `_`, `-` or `.`"
-        );
-        assert_eq!(
-            refused(&format!(
-                r#"[{{"name":"a","inputSchema":{object}}},{{"name":"a","inputSchema":{object}}}]"#
-            )),
-            "it has two tools named `a`"
-        );
-        assert_eq!(
-            refused(r#"[{"name":"a","inputSchema":{}}]"#),
-            "the input schema of tool `a` has to say `\"type\": \"object\"`"
-        );
-        assert_eq!(
-            refused(r#"[{"name":"a"}]"#),
-            "tool number 1 is not of the expected form: missing field `inputSchema`"
-        );
-        assert_eq!(
-            super::super::error::chain(&Manifest::parse(b"x").expect_err("not JSON")),
-            "it is not of the expected form: expected value at line 1 column 1"
-        );
-    }
-}
+mod tests;

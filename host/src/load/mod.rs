@@ -11,6 +11,7 @@
 mod call;
 mod census;
 mod error;
+mod exchange;
 mod instance;
 mod library;
 mod mailbox;
@@ -24,11 +25,13 @@ use std::sync::Arc;
 use crate::config::ServerEntry;
 
 pub use call::{
-    Answer, CallEvent, CallFacts, CallOptions, CancelReason, Closed, Notifications, OpenCall, Request,
+    Answer, AnswerStatus, CallEvent, CallFacts, CallOptions, CancelReason, ClientAnswer, Closed,
+    Notifications, OpenCall, Request, Tasks,
 };
 pub use error::{LoadError, chain};
 pub use instance::{Instance, Unloaded, leave_at_once, leave_process};
-pub use manifest::{Manifest, ManifestError, ToolSpec};
+pub use mailbox::Notice;
+pub use manifest::{Manifest, ManifestError, TaskSupport, ToolSpec};
 pub use vet::{Facts, Rejection};
 
 /// One `[[server]]` table after this step.

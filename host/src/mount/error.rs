@@ -33,6 +33,20 @@ pub enum MountError {
         /// What is wrong there.
         source: Box<jsonschema::ValidationError<'static>>,
     },
+    /// The schema asks clients to repeat an argument in a header, in a way that makes them drop the tool.
+    #[error(
+        "server `{server}`: clients would refuse the tool `{tool}`: correct its `x-mcp-header` of {property}: {reason}"
+    )]
+    BadHeader {
+        /// Which server.
+        server: ServerName,
+        /// Which tool.
+        tool: String,
+        /// Where it stands.
+        property: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
 }
 
 impl MountError {
@@ -40,7 +54,7 @@ impl MountError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::SchemaTooLarge { .. } => "schema_too_large",
-            Self::BadSchema { .. } => "bad_schema",
+            Self::BadSchema { .. } | Self::BadHeader { .. } => "bad_schema",
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Never: sockets, requests.
 
 mod error;
+mod header;
 mod hoist;
 mod openapi;
 mod problem_code;
@@ -16,7 +17,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     config::ServerEntry,
-    load::{Failed, Instance, Server, chain},
+    load::{Failed, Instance, Manifest, Server, chain},
 };
 
 pub use error::MountError;
@@ -34,19 +35,18 @@ pub struct MountTable {
 }
 
 /// One `[[server]]` table as the HTTP side sees it.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there are a few per process, and each lives as long as it")]
+#[derive(Debug, Clone)]
 pub enum Mounted {
     /// It serves.
     Serving(Arc<Mount>),
     /// It did not start: its prefix answers 503 with the reason's code.
-    Failed(Failed),
+    Failed(Arc<Failed>),
     /// It runs, but its tools cannot be served. Answers like a failed one; still has to be unloaded.
     Refused {
         /// The running server.
         instance: Arc<Instance>,
         /// Why its tools cannot be served.
-        error: MountError,
+        error: Arc<MountError>,
     },
 }
 
@@ -55,6 +55,8 @@ pub enum Mounted {
 pub struct Mount {
     /// The running server.
     pub instance: Arc<Instance>,
+    /// What it offers.
+    pub manifest: Arc<Manifest>,
     /// Its tools, in the plugin's order.
     pub tools: Vec<Arc<Tool>>,
     /// The OpenAPI document of this server alone.
@@ -72,15 +74,20 @@ pub struct Failure {
 }
 
 impl Mount {
-    /// Compiles the validators of the server's tools. Pure: the plugin is not asked anything.
+    /// Mounts what the server offered when it started.
     pub fn new(instance: Arc<Instance>) -> Result<Self, MountError> {
+        let manifest = instance.manifest().clone();
+        Self::of(instance, manifest)
+    }
+
+    /// Compiles the validators of the tools in `manifest`. Pure: the plugin is not asked anything.
+    pub fn of(instance: Arc<Instance>, manifest: Arc<Manifest>) -> Result<Self, MountError> {
         let server = &instance.entry().name;
         let compile = |spec| Tool::compile(server, spec).map(Arc::new);
-        let tools =
-            instance.manifest().tools.iter().map(compile).collect::<Result<Vec<Arc<Tool>>, MountError>>()?;
+        let tools = manifest.tools.iter().map(compile).collect::<Result<Vec<Arc<Tool>>, MountError>>()?;
         let by_name = tools.iter().map(|tool| (tool.spec.name.clone(), tool.clone())).collect();
-        let openapi = Document::of_server(&described(&instance));
-        Ok(Self { instance, tools, openapi, by_name })
+        let openapi = Document::of_server(&described(&instance, &manifest));
+        Ok(Self { instance, manifest, tools, openapi, by_name })
     }
 
     /// The tool of that name.
@@ -89,8 +96,8 @@ impl Mount {
     }
 }
 
-fn described(instance: &Instance) -> openapi::Described<'_> {
-    let (entry, manifest) = (instance.entry(), instance.manifest());
+fn described<'a>(instance: &'a Instance, manifest: &'a Manifest) -> openapi::Described<'a> {
+    let entry = instance.entry();
     openapi::Described {
         name: entry.name.as_str(),
         prefix: entry.prefix.as_str(),
@@ -105,10 +112,10 @@ impl Mounted {
     /// Mounts one server; a failure stays in the table, with its reason.
     pub fn new(server: Server) -> Self {
         match server {
-            Server::Failed(failed) => Self::Failed(failed),
+            Server::Failed(failed) => Self::Failed(Arc::new(failed)),
             Server::Running(instance) => match Mount::new(instance.clone()) {
                 Ok(mount) => Self::Serving(Arc::new(mount)),
-                Err(error) => Self::Refused { instance, error },
+                Err(error) => Self::Refused { instance, error: Arc::new(error) },
             },
         }
     }
@@ -139,7 +146,7 @@ impl Mounted {
             }
             Self::Serving(_) => None,
             Self::Failed(failed) => Some(Failure::new(failed.error.code(), &failed.error)),
-            Self::Refused { error, .. } => Some(Failure::new(error.code(), error)),
+            Self::Refused { error, .. } => Some(Failure::new(error.code(), &**error)),
         }
     }
 }
@@ -165,11 +172,20 @@ impl MountTable {
     /// A table of servers that were mounted before, e.g. with one of them replaced.
     pub fn of(servers: Vec<Mounted>) -> Self {
         let serving = servers.iter().filter_map(|mounted| match mounted {
-            Mounted::Serving(mount) => Some(described(&mount.instance)),
+            Mounted::Serving(mount) => Some(described(&mount.instance, &mount.manifest)),
             _ => None,
         });
         let openapi = Document::merged(&serving.collect::<Vec<_>>());
         Self { servers, openapi }
+    }
+
+    /// The same table with `mount` in the place of the mount of the same instance, which offers something else by
+    /// now. `None`: it is not in the table any more.
+    pub fn with(&self, mount: &Arc<Mount>) -> Option<Self> {
+        let mut servers = self.servers.clone();
+        let is_same = |mounted: &&mut Mounted| matches!(mounted, Mounted::Serving(old) if Arc::ptr_eq(&old.instance, &mount.instance));
+        *servers.iter_mut().find(is_same)? = Mounted::Serving(mount.clone());
+        Some(Self::of(servers))
     }
 
     /// The servers that have to be unloaded in the end, in file order.
@@ -201,7 +217,7 @@ pub(crate) mod tests {
     /// A server that did not start.
     pub(crate) fn failed(name: &str, prefix: &str) -> Mounted {
         let name = ServerName::parse(name).expect("the test's own name");
-        Mounted::Failed(Failed {
+        Mounted::Failed(Arc::new(Failed {
             error: LoadError::Read {
                 server: name.clone(),
                 path: "plugins/x.so".into(),
@@ -212,7 +228,7 @@ pub(crate) mod tests {
                 "plugins/x.so".into(),
                 Prefix::parse(prefix).expect("the test's own prefix"),
             ),
-        })
+        }))
     }
 
     #[test]

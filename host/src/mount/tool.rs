@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
-use super::MountError;
+use super::{MountError, header};
 use crate::{config::ServerName, load::ToolSpec};
 
 /// Compiling costs time and memory with the square of some keywords, so a schema has a limit.
@@ -57,6 +57,12 @@ impl Tool {
             let (server, tool) = (server.clone(), spec.name.clone());
             return Err(MountError::SchemaTooLarge { server, tool, bytes, max: SCHEMA_MAX_BYTES });
         }
+        header::validate(&spec.input_schema).map_err(|(property, reason)| MountError::BadHeader {
+            server: server.clone(),
+            tool: spec.name.clone(),
+            property,
+            reason,
+        })?;
         let arguments = compile(&schema).map_err(|source| MountError::BadSchema {
             server: server.clone(),
             tool: spec.name.clone(),

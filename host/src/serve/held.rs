@@ -1,4 +1,4 @@
-//! An answer's body that keeps its call open until it is sent or given up.
+//! An answer's body that keeps something, such as its call, open until it is sent or given up.
 
 use std::{
     pin::Pin,
@@ -8,22 +8,20 @@ use std::{
 use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
 
-use super::CallGuard;
-
-/// `body`, with `call` open for as long as it lives.
-pub(super) fn held(body: Body, call: Option<CallGuard>) -> Body {
-    match call {
-        Some(call) => Body::new(Held { body, _call: call }),
+/// `body`, with `guard` kept for as long as it lives.
+pub(super) fn held<G: Send + Sync + Unpin + 'static>(body: Body, guard: Option<G>) -> Body {
+    match guard {
+        Some(guard) => Body::new(Held { body, _guard: guard }),
         None => body,
     }
 }
 
-struct Held {
+struct Held<G> {
     body: Body,
-    _call: CallGuard,
+    _guard: G,
 }
 
-impl HttpBody for Held {
+impl<G: Unpin> HttpBody for Held<G> {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -1,7 +1,7 @@
 //! The plain HTTP door: `POST /<prefix>/tools/<tool>`, the body is the tool's arguments.
 //! Translates only; [`call`](super::call) makes the call.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
@@ -18,7 +18,7 @@ use super::{
     problem::Problem,
 };
 use crate::{
-    load::{CallFacts, Notifications},
+    load::{CallFacts, Notifications, Tasks},
     mount::{Mount, ProblemCode},
 };
 
@@ -35,10 +35,11 @@ pub(super) async fn answer(
 ) -> Result<Response, Problem> {
     let open = gateway.begin_call()?;
     let tool = percent_decode_str(tool).decode_utf8_lossy();
-    let arguments = match mount.tool(&tool) {
-        Some(_) => arguments(gateway, &tool, parts, body).await?,
+    let arguments = if mount.tool(&tool).is_some() || mount.manifest.is_dynamic("tools/list") {
+        arguments(gateway, &tool, parts, body).await?
+    } else {
         // What is wrong with the body of a call that cannot be made helps nobody; `start` says what is wrong with it.
-        None => Bytes::from_static(b"{}"),
+        Bytes::from_static(b"{}")
     };
     let request_id = parts.extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default();
     let running = call::start(
@@ -48,6 +49,8 @@ pub(super) async fn answer(
             arguments: &arguments,
             facts: CallFacts { request_id: request_id.to_owned(), ..CallFacts::default() },
             notifications: Notifications::Dropped,
+            tasks: Tasks::Refused,
+            answers: BTreeMap::new(),
             door: "rest",
         },
     )?;

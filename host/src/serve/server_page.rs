@@ -26,7 +26,7 @@ struct Facts<'a> {
 
 /// `base` is how this client reaches the gateway, without a slash at its end.
 fn facts<'a>(mount: &'a Mount, base: &'a str) -> Facts<'a> {
-    let (entry, manifest) = (mount.instance.entry(), mount.instance.manifest());
+    let (entry, manifest) = (mount.instance.entry(), &mount.manifest);
     Facts {
         name: entry.name.as_str(),
         title: manifest.title.as_deref(),

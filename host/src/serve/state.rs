@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -14,7 +14,11 @@ use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 use tokio::{sync::Notify, time::timeout};
 
-use super::{admit::Admission, mcp::McpDoor, problem::Problem};
+use super::{
+    admit::Admission,
+    mcp::{McpDoor, Sealer},
+    problem::Problem,
+};
 use crate::{
     config::{Http, ServerName},
     mount::{Mount, MountTable, Mounted, ProblemCode},
@@ -24,7 +28,10 @@ use crate::{
 /// [`Gateway::wait_idle`], [`Gateway::close_sessions`].
 #[derive(Debug)]
 pub struct Gateway {
+    /// Itself, for what goes on in the background.
+    own: Weak<Self>,
     served: ArcSwap<Served>,
+    sealer: Arc<Sealer>,
     http: Http,
     listen: SocketAddr,
     admission: Admission,
@@ -42,13 +49,14 @@ pub(super) struct Served {
 }
 
 impl Served {
-    fn new(table: MountTable) -> Self {
+    fn new(table: MountTable, sealer: &Arc<Sealer>) -> Self {
         let mounts = table.servers.iter().filter_map(|mounted| match mounted {
             Mounted::Serving(mount) => Some(mount),
             _ => None,
         });
-        let door =
-            |mount: &Arc<Mount>| (mount.instance.entry().name.clone(), Arc::new(McpDoor::new(mount.clone())));
+        let door = |mount: &Arc<Mount>| {
+            (mount.instance.entry().name.clone(), Arc::new(McpDoor::new(mount.clone(), sealer.clone())))
+        };
         Self { doors: mounts.map(door).collect(), table }
     }
 
@@ -76,7 +84,9 @@ pub struct CallGuard(Arc<Gateway>);
 impl Gateway {
     /// A gateway that is starting: it answers, but has no servers. `listen` is the address really bound.
     pub fn new(http: Http, listen: SocketAddr) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new_cyclic(|own| Self {
+            own: own.clone(),
+            sealer: Arc::new(Sealer::new(http.state_secret.as_ref())),
             served: ArcSwap::default(),
             admission: Admission::new(&http, listen.ip()),
             http,
@@ -88,10 +98,21 @@ impl Gateway {
         })
     }
 
-    /// Serves `table` from the next request on; requests under way keep the table they began with.
+    /// Serves `table` from the next request on; requests under way keep the table they began with. To be called in
+    /// a runtime, which follows what the table's servers say of changes.
     pub fn install(&self, table: MountTable) {
-        self.served.store(Arc::new(Served::new(table)));
+        let served = Served::new(table, &self.sealer);
+        served.doors.values().for_each(|door| door.follow(self.own.clone()));
+        self.served.store(Arc::new(served));
         self.installed.store(true, SeqCst);
+    }
+
+    /// Serves `mount` in the place of the mount of the same instance, at the same door.
+    pub(super) fn replace(&self, mount: &Arc<Mount>) {
+        self.served.rcu(|served| match served.table.with(mount) {
+            Some(table) => Arc::new(Served { table, doors: served.doors.clone() }),
+            None => served.clone(),
+        });
     }
 
     /// What is served now. To be held for short; clone the `Arc` out of it to keep it.
@@ -203,6 +224,7 @@ pub(super) mod tests {
             body_max_bytes: 64,
             allowed_hosts: vec!["tools.example.com".into(), "other.example.com:8443".into()],
             allowed_origins: vec!["https://app.example.com".into()],
+            state_secret: None,
         };
         Gateway::new(http, ([127, 0, 0, 1], 8000).into())
     }

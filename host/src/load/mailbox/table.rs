@@ -12,7 +12,7 @@ use std::{
     ffi::c_void,
     os::fd::AsRawFd,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{PoisonError, atomic::Ordering::Relaxed},
+    sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
@@ -24,10 +24,17 @@ use plugin_api::abi::{self, Event, HostTable, HostTableRef, LogRecord};
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
-use super::{Answer, Call, Mailbox, Message, Queue, Stage, lock};
+use super::{Answer, Call, Mailbox, Notice, Queue, Stage, lock};
+use crate::load::{
+    call::{Notifications, Tasks},
+    exchange::{Exchange, Put},
+    manifest::MANIFEST_MAX,
+};
 
 /// Largest reply, in bytes.
 const REPLY_MAX: usize = 16 << 20;
+/// Largest parameters of a notification or a question, in bytes: some dozens may wait to be passed on.
+const PARAMS_MAX: usize = 256 << 10;
 /// A reply seldom is longer, and then its buffer grows.
 const REPLY_USUAL: usize = 256;
 
@@ -71,9 +78,11 @@ extern "C" fn next(context: *const c_void, wait_ms: i64, event: &mut Event) -> b
 
 extern "C" fn ready(context: *const c_void, manifest: RSlice<'_, u8>) -> u32 {
     let mailbox = of(context);
-    // What a plugin offers cannot change yet, and manifests that nobody reads are not to pile up.
-    if mailbox.ready.swap(true, Relaxed) {
+    if manifest.len() > MANIFEST_MAX && mailbox.ready.load(Relaxed) {
         return abi::DROPPED;
+    }
+    if mailbox.ready.swap(true, Relaxed) {
+        return mailbox.announce(manifest.to_vec());
     }
     mailbox.say(Stage::Ready(manifest.to_vec()));
     abi::DELIVERED
@@ -81,7 +90,7 @@ extern "C" fn ready(context: *const c_void, manifest: RSlice<'_, u8>) -> u32 {
 
 extern "C" fn info(context: *const c_void, call: u64, out: &mut RVec<u8>) -> bool {
     let json = match lock(&of(context).calls).get(&call) {
-        Some(Call::Awaited { facts, .. }) => serde_json::to_vec(facts).unwrap_or_default(),
+        Some(Call::Awaited { options, .. }) => serde_json::to_vec(&options.facts).unwrap_or_default(),
         _ => return false,
     };
     *out = json.into();
@@ -119,53 +128,88 @@ extern "C" fn reply(context: *const c_void, call: u64, status: u32, out: RVec<u8
     if of(context).answer(call, answer) { outcome } else { abi::CLOSED }
 }
 
-extern "C" fn notify(context: *const c_void, call: u64, method: RStr<'_>, params: RSlice<'_, u8>) -> u32 {
-    let calls = lock(&of(context).calls);
-    let notifications = match calls.get(&call) {
-        Some(Call::Awaited { notifications, .. }) => notifications.clone(),
-        // About the server as a whole: nobody has subscribed to anything.
-        _ if call == 0 => None,
-        _ => return abi::CLOSED,
-    };
-    drop(calls);
-    let Some(notifications) = notifications else { return abi::DROPPED };
-    match notifications.try_send((method.as_str().to_owned(), params.to_vec())) {
-        Ok(()) => abi::DELIVERED,
-        Err(_) => abi::DROPPED,
+/// The exchange of a call somebody waits for.
+fn exchange(mailbox: &Mailbox, call: u64) -> Option<Arc<Exchange>> {
+    match lock(&mailbox.calls).get(&call) {
+        Some(Call::Awaited { exchange, .. }) => Some(exchange.clone()),
+        _ => None,
     }
+}
+
+fn outcome(put: Put) -> u32 {
+    match put {
+        Put::Taken => abi::DELIVERED,
+        Put::Full => abi::DROPPED,
+        Put::Ended => abi::CLOSED,
+    }
+}
+
+extern "C" fn notify(context: *const c_void, call: u64, method: RStr<'_>, params: RSlice<'_, u8>) -> u32 {
+    let (mailbox, method) = (of(context), method.as_str());
+    if params.len() > PARAMS_MAX {
+        return abi::DROPPED;
+    }
+    // Who changes a list does so in a call, but it is not about that call.
+    if call == 0 || !matches!(method, "notifications/progress" | "notifications/message") {
+        let Ok(params) = serde_json::from_slice(params.as_slice()) else { return abi::DROPPED };
+        return mailbox.notice(Notice::Notification { method: method.to_owned(), params });
+    }
+    match lock(&mailbox.calls).get(&call) {
+        None | Some(Call::Cancelled) => return abi::CLOSED,
+        Some(Call::Awaited { options, .. }) if options.notifications == Notifications::Dropped => {
+            return abi::DROPPED;
+        }
+        Some(Call::Awaited { .. }) => {}
+    }
+    exchange(mailbox, call)
+        .map_or(abi::CLOSED, |exchange| outcome(exchange.notify(method, params.as_slice())))
 }
 
 extern "C" fn request(
     context: *const c_void,
     call: u64,
     key: RStr<'_>,
-    _method: RStr<'_>,
-    _params: RSlice<'_, u8>,
+    method: RStr<'_>,
+    params: RSlice<'_, u8>,
 ) -> u32 {
     let mailbox = of(context);
-    if !matches!(lock(&mailbox.calls).get(&call), Some(Call::Awaited { .. })) {
-        return abi::CLOSED;
+    let known = match lock(&mailbox.calls).get(&call) {
+        Some(Call::Awaited { options, .. }) => options.answers.get(key.as_str()).cloned(),
+        _ => return abi::CLOSED,
+    };
+    if let Some(answer) = known {
+        mailbox.answer_question(call, key.as_str(), &answer);
+        return abi::DELIVERED;
     }
-    // No door can ask a client anything yet, so this one cannot either.
-    let mut data = key.as_str().as_bytes().to_vec();
-    let name_len = data.len() as u32;
-    data.extend_from_slice(b"null");
-    mailbox.post(Message { kind: abi::ANSWER, call, code: abi::UNSUPPORTED, name_len, data });
-    abi::DELIVERED
+    let Some(exchange) = exchange(mailbox, call) else { return abi::CLOSED };
+    outcome(exchange.ask(key.as_str(), method.as_str(), params.as_slice()))
 }
 
-extern "C" fn parked(_: *const c_void, _: u64) {
-    // Every request has its answer at once, so there is never a reason to suspend the call.
+extern "C" fn parked(context: *const c_void, call: u64) {
+    let mailbox = of(context);
+    // An answer on its way will wake it; it says so again when it has had that.
+    let answered = lock(&mailbox.queue).events.iter().any(|m| m.kind == abi::ANSWER && m.call == call);
+    if let Some(exchange) = exchange(mailbox, call).filter(|_| !answered) {
+        exchange.parked();
+    }
 }
 
-extern "C" fn set_state(_: *const c_void, _: u64, _: RSlice<'_, u8>) -> u32 {
-    // A call is never suspended, so its state would never be read.
-    abi::DROPPED
+extern "C" fn set_state(context: *const c_void, call: u64, state: RSlice<'_, u8>) -> u32 {
+    exchange(of(context), call).map_or(abi::CLOSED, |exchange| outcome(exchange.keep(state.as_slice())))
 }
 
-extern "C" fn into_task(_: *const c_void, _: u64, _: RSlice<'_, u8>) -> bool {
-    // No client is told that it may declare tasks.
-    false
+extern "C" fn into_task(context: *const c_void, call: u64, options: RSlice<'_, u8>) -> bool {
+    let mailbox = of(context);
+    let allowed = match lock(&mailbox.calls).get_mut(&call) {
+        // Once: whoever asks again is told that it is one.
+        Some(Call::Awaited { options, .. }) => std::mem::replace(&mut options.tasks, Tasks::Refused),
+        _ => return false,
+    };
+    let Some(exchange) = exchange(mailbox, call) else { return false };
+    if allowed == Tasks::Allowed {
+        exchange.became_task(options.as_slice());
+    }
+    exchange.is_task()
 }
 
 extern "C" fn dropped(context: *const c_void, call: u64) {

@@ -6,7 +6,7 @@ use abi_stable::std_types::{RSlice, RVec};
 use plugin_api::abi::Event;
 
 use super::*;
-use crate::load::CallEvent;
+use crate::load::{CallEvent, Tasks};
 
 fn mailbox() -> Arc<Mailbox> {
     let name = ServerName::parse("test").expect("a name");
@@ -74,12 +74,74 @@ async fn a_reply_after_the_end_of_the_plugin_is_nobodys() {
 }
 
 #[test]
-fn only_the_first_manifest_is_kept() {
+fn the_first_manifest_starts_the_server_and_of_later_ones_the_latest_is_kept() {
     let (said, stages) = channel();
     let mailbox = Mailbox::new(ServerName::parse("test").expect("a name"), said).expect("a descriptor");
     let host = mailbox.host();
-    for _ in 0..3 {
-        (host.table.ready())(host.context, RSlice::from_slice(b"{}"));
-    }
+    let answers: Vec<u32> = (0..1000)
+        .map(|number| {
+            (host.table.ready())(host.context, RSlice::from_slice(format!("{{\"n\":{number}}}").as_bytes()))
+        })
+        .collect();
     assert_eq!(stages.try_iter().count(), 1);
+    let mut notices = mailbox.take_notices().expect("nobody has them");
+    assert_eq!(notices.try_recv(), Ok(Notice::Manifest));
+    assert!(notices.try_recv().is_err(), "it is said once");
+    assert_eq!(mailbox.take_manifest().as_deref(), Some(b"{\"n\":999}".as_slice()));
+    assert_eq!(mailbox.take_manifest(), None);
+    assert_eq!((answers[1], answers[999]), (abi::DELIVERED, abi::DELIVERED));
+    (host.table.ready())(host.context, RSlice::from_slice(b"{}"));
+    assert_eq!(notices.try_recv(), Ok(Notice::Manifest), "and again once it has been taken");
+    // What is too large is not kept, nor are more notices than somebody takes.
+    let large = vec![b' '; 5 << 20];
+    assert_eq!((host.table.ready())(host.context, large.as_slice().into()), abi::DROPPED);
+    let notify = |params: &[u8]| (host.table.notify())(host.context, 0, "n".into(), params.into());
+    assert_eq!(notify(&large), abi::DROPPED);
+    assert_eq!((0..1000).filter(|_| notify(b"{}") == abi::DELIVERED).count(), NOTICES_MAX);
+}
+
+#[tokio::test]
+async fn a_question_is_answered_by_the_door_or_at_once_by_an_earlier_round() {
+    let mailbox = mailbox();
+    let value = serde_json::json!({ "action": "accept" });
+    let answer = ClientAnswer { status: AnswerStatus::Accepted, value };
+    let options =
+        CallOptions { answers: [("old".to_owned(), answer.clone())].into(), ..CallOptions::default() };
+    let mut open = mailbox.call(Request::new("tools/call"), options).expect("open");
+    peek(&mailbox);
+    let (host, mut event) = (mailbox.host(), Event::empty());
+    for key in ["old", "new"] {
+        let params = RSlice::from_slice(b"{}");
+        (host.table.request())(host.context, open.id, key.into(), "elicitation/create".into(), params);
+    }
+    // Not parked: the answer to the old one is on its way.
+    (host.table.parked())(host.context, open.id);
+    assert!((host.table.next())(host.context, abi::PEEK, &mut event));
+    assert_eq!((event.kind, event.name(), event.code), (abi::ANSWER, "old", abi::ACCEPTED));
+    assert_eq!(event.body(), br#"{"action":"accept"}"#);
+
+    assert!(matches!(open.next().await, CallEvent::Asked { key, .. } if key == "new"));
+    (host.table.parked())(host.context, open.id);
+    assert!(matches!(open.next().await, CallEvent::Parked));
+    (host.table.parked())(host.context, open.id);
+    open.answer("new", &answer);
+    assert!((host.table.next())(host.context, abi::PEEK, &mut event));
+    assert_eq!((event.kind, event.name()), (abi::ANSWER, "new"));
+    // Nor is it still said to be parked.
+    (host.table.reply())(host.context, open.id, abi::RESULT, RVec::new());
+    assert!(matches!(open.next().await, CallEvent::Done(Answer::Result(_))));
+}
+
+#[test]
+fn a_call_becomes_a_task_once_and_only_where_that_is_allowed() {
+    let mailbox = mailbox();
+    let into_task = |tasks| {
+        let options = CallOptions { tasks, ..CallOptions::default() };
+        let open = mailbox.call(Request::new("tools/call"), options).expect("open");
+        let host = mailbox.host();
+        let ask = || (host.table.into_task())(host.context, open.id, RSlice::from_slice(b"{}"));
+        (ask(), ask())
+    };
+    assert_eq!(into_task(Tasks::Refused), (false, false));
+    assert_eq!(into_task(Tasks::Allowed), (true, true));
 }

@@ -10,12 +10,31 @@
 //! where JSON-RPC belongs, 415 for bad JSON, a strict `Accept`) is settled in `edge` and `refusal`, before and after it.
 
 mod edge;
-mod handler;
-mod outcome;
 mod refusal;
-mod relay;
 
-use std::{fmt, sync::Arc, time::Duration};
+mod handler;
+mod methods;
+mod offer;
+
+mod calls;
+mod drive;
+mod outcome;
+mod principal;
+mod question;
+mod relay;
+mod seal;
+mod tasks;
+
+mod changes;
+mod hub;
+mod recency;
+mod session;
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -28,15 +47,23 @@ use rmcp::transport::streamable_http_server::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use self::seal::Sealer;
 use self::{
     edge::{Envelope, Route},
     handler::{Handler, RawArguments},
+    recency::{InUse, Recency},
     refusal::Refusal,
 };
-use crate::{mount::Mount, serve::RequestId};
+use crate::{
+    mount::Mount,
+    serve::{Gateway, RequestId, held::held},
+};
 
-/// More sessions than this at one mount are refused: rmcp keeps about 50 KiB for each and has no cap itself.
+/// More sessions than this one mount does not keep: rmcp needs about 50 KiB for each and has no cap itself.
 const SESSIONS_MAX: usize = 1024;
+
+/// A session that no request uses for this long ends. Long enough for a person to come back from lunch.
+const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
 
 /// Longest wait for one session to take note that it is closed.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
@@ -48,6 +75,7 @@ const SESSION: &str = "mcp-session-id";
 pub struct McpDoor {
     handler: Handler,
     sessions: Arc<LocalSessionManager>,
+    recency: Recency,
     /// 2025 sessions; 2026-07-28, which rmcp serves without one whatever the mode.
     main: StreamableHttpService<Handler, LocalSessionManager>,
     /// 2025 requests that stand alone: `main` would insist on a session.
@@ -63,20 +91,22 @@ impl fmt::Debug for McpDoor {
 
 impl McpDoor {
     /// Prepares everything that does not change from request to request. Needs no runtime.
-    pub fn new(mount: Arc<Mount>) -> Self {
-        let handler = Handler::new(mount);
-        let sessions = Arc::new(LocalSessionManager::default());
+    pub fn new(mount: Arc<Mount>, sealer: Arc<Sealer>) -> Self {
+        let handler = Handler::new(mount, sealer);
+        let mut sessions = LocalSessionManager::default();
+        sessions.session_config.keep_alive = Some(SESSION_IDLE);
+        let sessions = Arc::new(sessions);
         let shut = CancellationToken::new();
         let main = {
-            let handler = handler.clone();
-            StreamableHttpService::new(move || Ok(handler.clone()), sessions.clone(), transport(&shut))
+            let handler = handler.anew();
+            StreamableHttpService::new(move || Ok(handler.anew()), sessions.clone(), transport(&shut))
         };
         let one_shot = {
-            let handler = handler.clone();
+            let handler = handler.anew();
             let config = transport(&shut).with_legacy_session_mode(false);
-            StreamableHttpService::new(move || Ok(handler.clone()), Default::default(), config)
+            StreamableHttpService::new(move || Ok(handler.anew()), Default::default(), config)
         };
-        Self { handler, sessions, main, one_shot, shut }
+        Self { handler, sessions, recency: Recency::default(), main, one_shot, shut }
     }
 
     /// Answers one request to the mount's MCP URL: POST, GET for `text/event-stream`, DELETE.
@@ -114,15 +144,41 @@ impl McpDoor {
         parts.extensions.insert(request_id.clone());
         let route = edge::route(&parts.headers, &envelope);
         let id = envelope.id.clone();
-        if route == Route::OpensSession && self.sessions.sessions.read().await.len() >= SESSIONS_MAX {
+        if route == Route::OpensSession && !self.has_room().await {
             return Err(Refusal::too_many_sessions(id));
         }
+        let in_use = self.in_use(&parts).await;
         let request = Request::from_parts(parts, Full::new(body.clone()));
         let response = match route {
             Route::OneShot => self.one_shot.handle(request).await,
             Route::OpensSession | Route::Main => self.main.handle(request).await,
         };
-        Ok(refusal::polish(response.map(Body::new), id, request_id).await)
+        let response = refusal::polish(response.map(Body::new), id, request_id).await;
+        Ok(response.map(|body| held(body, in_use)))
+    }
+
+    /// Makes room for one more session, if there is none, by ending the one that was left longest. `false`: every
+    /// one is in use.
+    async fn has_room(&self) -> bool {
+        let idlest = {
+            let sessions = self.sessions.sessions.read().await;
+            if sessions.len() < SESSIONS_MAX {
+                return true;
+            }
+            self.recency.idlest(sessions.keys().map(|id| &**id))
+        };
+        let Some(idlest) = idlest else { return false };
+        tracing::debug!(session = idlest, "too many sessions: the one left longest ends");
+        let idlest = idlest.into();
+        let closing = self.sessions.close_session(&idlest);
+        matches!(tokio::time::timeout(CLOSE_WAIT, closing).await, Ok(Ok(())))
+    }
+
+    /// Marks the session of a request, if there is such a session, as in use.
+    async fn in_use(&self, parts: &Parts) -> Option<InUse> {
+        let session = parts.headers.get(SESSION)?.to_str().ok()?;
+        let exists = self.sessions.sessions.read().await.contains_key(session);
+        exists.then(|| self.recency.begin(session))
     }
 
     async fn get(&self, mut parts: Parts, request_id: &RequestId) -> Result<Response<Body>, Refusal> {
@@ -131,8 +187,10 @@ impl McpDoor {
             return Err(Refusal::method_not_allowed("POST"));
         }
         parts.headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+        let in_use = self.in_use(&parts).await;
         let response = self.main.handle(Request::from_parts(parts, Full::new(Bytes::new()))).await;
-        Ok(refusal::polish(response.map(Body::new), None, request_id).await)
+        let response = refusal::polish(response.map(Body::new), None, request_id).await;
+        Ok(response.map(|body| held(body, in_use)))
     }
 
     async fn delete(&self, parts: Parts, request_id: &RequestId) -> Result<Response<Body>, Refusal> {
@@ -151,15 +209,25 @@ impl McpDoor {
         Ok(response)
     }
 
+    /// Passes on what the plugin says of changes, until the door is shut. Once, and in a runtime.
+    pub(super) fn follow(&self, gateway: Weak<Gateway>) {
+        if let Some(notices) = self.handler.offer().mount.instance.take_notices() {
+            let following = changes::follow(self.handler.anew(), notices, gateway);
+            tokio::spawn(self.shut.clone().run_until_cancelled_owned(following));
+        }
+    }
+
     /// First step of a shutdown: `subscriptions/listen` streams end with their result, and calls that still
     /// arrive are answered that the server is stopping. Calls under way go on.
     pub fn begin_drain(&self) {
         self.handler.begin_drain();
     }
 
-    /// Second step, once no call is under way: ends every 2025 session and with it its streams. A call that
-    /// is under way all the same loses its stream, and goes on until [`Self::shut`]. Takes two seconds at most.
+    /// Second step, once no call is under way: ends the tasks that still run, and every 2025 session and with it
+    /// its streams. A call that is under way all the same loses its stream, and goes on until [`Self::shut`]. Takes
+    /// four seconds at most.
     pub async fn close_sessions(&self) {
+        self.handler.tasks().stop().await;
         let ids: Vec<_> = self.sessions.sessions.read().await.keys().cloned().collect();
         let closing = ids.iter().map(|id| tokio::time::timeout(CLOSE_WAIT, self.sessions.close_session(id)));
         for (id, outcome) in ids.iter().zip(join_all(closing).await) {

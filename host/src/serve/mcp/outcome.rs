@@ -1,7 +1,8 @@
 //! How a call's end reaches an MCP client.
 //!
 //! In:   a tool's reply or a [`CallError`].
-//! Out:  a `CallToolResult`, or a JSON-RPC error where the request itself was at fault.
+//! Out:  a `CallToolResult`, or a JSON-RPC error where the request itself was at fault; for other methods their
+//!       result, or an error, since they have no other way to say what went wrong.
 //! Never: a path, a panic message, a secret: texts come from [`CallError`], which has none.
 //!
 //! The rule: what a model can do something about is a result with `isError`, for clients hide JSON-RPC
@@ -10,6 +11,9 @@
 use std::fmt::Write;
 
 use rmcp::model::{CallToolResult, ContentBlock, ErrorCode, ErrorData, ResultType};
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::serve::{
     RequestId,
@@ -58,6 +62,37 @@ pub(super) fn of_error(error: CallError, request_id: &RequestId) -> Result<CallT
         | CallError::TimedOut { .. }
         | CallError::Unavailable { .. } => Ok(failed(with_id(&text, request_id))),
     }
+}
+
+/// The result of a method other than `tools/call`.
+pub(super) fn of_method<T: DeserializeOwned>(
+    result: Result<ToolReply, CallError>,
+    method: &str,
+    request_id: &RequestId,
+) -> Result<T, ErrorData> {
+    let bad = || {
+        let text = format!("the plugin's answer is not a result of `{method}`");
+        ErrorData::internal_error(with_id(&text, request_id), None)
+    };
+    let reply = match result {
+        Ok(reply) => reply,
+        Err(CallError::Protocol { code, message, data }) => {
+            return Err(ErrorData::new(ErrorCode(code), message, data));
+        }
+        Err(CallError::BadResult { .. }) => return Err(bad()),
+        Err(error) => return Err(ErrorData::internal_error(with_id(&error.to_string(), request_id), None)),
+    };
+    let read = |json: &[u8]| {
+        let mut result: Value = serde_json::from_slice(json)?;
+        if let Value::Object(result) = &mut result {
+            result.entry("resultType").or_insert_with(|| "complete".into());
+        }
+        serde_json::from_value(result)
+    };
+    read(reply.json()).map_err(|error: serde_json::Error| {
+        tracing::warn!(method, %error, "result does not fit MCP");
+        bad()
+    })
 }
 
 fn with_id(text: &str, request_id: &RequestId) -> String {

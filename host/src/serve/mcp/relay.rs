@@ -1,8 +1,8 @@
 //! The part of a call that is about the client: what the plugin may know of it, and what the client wants to
 //! hear before the result.
 //!
-//! In:   rmcp's request context and a running call.
-//! Out:  the call's facts; its notifications, in the plugin's order and before the result; the result.
+//! In:   rmcp's request context, the session, what a call emits.
+//! Out:  the call's facts; of what it emits, what is to be sent.
 //! Never: sends what the client did not ask for.
 
 // Log levels are deprecated in MCP, and so in rmcp, but part of every revision in use.
@@ -10,8 +10,8 @@
 
 use http::request::Parts;
 use rmcp::{
-    ErrorData, RoleServer,
-    model::{LoggingLevel, ProgressToken, ProtocolVersion, ServerNotification},
+    RoleServer,
+    model::{ClientCapabilities, LoggingLevel, ProgressToken, ProtocolVersion, ServerNotification},
     service::RequestContext,
 };
 use serde::Deserialize;
@@ -20,10 +20,7 @@ use serde_json::{Map, Value};
 use super::SESSION;
 use crate::{
     load::{CallFacts, Notifications},
-    serve::{
-        RequestId,
-        call::{CallError, RunningCall, Step, ToolReply},
-    },
+    serve::RequestId,
 };
 
 /// Which notifications of one call go to the client.
@@ -35,11 +32,14 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    pub(super) fn new(cx: &RequestContext<RoleServer>) -> Self {
-        // A 2025 client sets a level for its session by `logging/setLevel`. That method is refused and the
-        // client gets no log messages as long as no server here declares the `logging` capability; a 2026
-        // client asks request by request, and gets what it asked for.
-        let log = is_modern(cx).then(|| cx.meta.log_level()).flatten();
+    /// `session` is what a 2025 client has set; `None`: the server declares no logging, so such a client gets none.
+    pub(super) fn new(cx: &RequestContext<RoleServer>, session: Option<LoggingLevel>) -> Self {
+        // A 2026 client asks request by request. A 2025 request without a session has no stream worth logging to.
+        let log = match client(cx) {
+            Client::Modern => cx.meta.log_level(),
+            Client::InSession => session,
+            Client::Alone => None,
+        };
         Self { progress: cx.meta.get_progress_token(), log }
     }
 
@@ -52,39 +52,8 @@ impl Relay {
         }
     }
 
-    /// Runs the call to its end, in the handler's own task: rmcp finds the stream of what is sent by a
-    /// task-local. Dropping the call, on any way out, cancels it.
-    pub(super) async fn pump(
-        &self,
-        mut call: RunningCall,
-        cx: &RequestContext<RoleServer>,
-    ) -> Result<Result<ToolReply, CallError>, ErrorData> {
-        let cancelled = || ErrorData::internal_error("the call was cancelled", None);
-        loop {
-            let step = tokio::select! {
-                biased;
-                () = cx.ct.cancelled() => return Err(cancelled()),
-                step = call.next() => step,
-            };
-            let (method, params) = match step {
-                Step::Notification { method, params } => (method, params),
-                Step::Done(result) => return Ok(result),
-            };
-            let Some(notification) = self.admit(&method, &params) else { continue };
-            // rmcp sends from a task of its own: only awaiting keeps the order, and a slow client slows the
-            // tool down instead of filling memory.
-            tokio::select! {
-                biased;
-                () = cx.ct.cancelled() => return Err(cancelled()),
-                sent = cx.peer.send_notification(notification) => if let Err(error) = sent {
-                    tracing::debug!(%error, "notification not delivered");
-                },
-            }
-        }
-    }
-
     /// The notification in rmcp's model, if the client wants it.
-    fn admit(&self, method: &str, params: &[u8]) -> Option<ServerNotification> {
+    pub(super) fn admit(&self, method: &str, params: &[u8]) -> Option<ServerNotification> {
         let mut params: Map<String, Value> = serde_json::from_slice(params).ok()?;
         match method {
             // The token is the host's: a plugin can neither forget it nor use another call's.
@@ -134,22 +103,51 @@ pub(super) fn is_modern(cx: &RequestContext<RoleServer>) -> bool {
     cx.protocol_version().is_some_and(|version| version >= ProtocolVersion::V_2026_07_28)
 }
 
-/// What the plugin may ask about the client behind `cx`.
-pub(super) fn facts(cx: &RequestContext<RoleServer>, request_id: &RequestId) -> CallFacts {
-    // For a 2025 request without a session rmcp makes a client up: its own name, no capabilities.
-    let in_session = cx.extensions.get::<Parts>().is_some_and(|parts| parts.headers.contains_key(SESSION));
-    let client_is_known = in_session || is_modern(cx);
-    let known = |value: Option<Value>| value.filter(|_| client_is_known);
-    CallFacts {
-        protocol_version: cx.protocol_version().map(|version| version.to_string()),
-        client_info: known(json(cx.client_info())),
-        client_capabilities: known(json(cx.client_capabilities())),
-        progress_token: json(cx.meta.get_progress_token()),
-        log_level: match json(cx.meta.log_level()) {
-            Some(Value::String(level)) if is_modern(cx) => Some(level),
-            _ => None,
-        },
-        request_id: request_id.as_str().to_owned(),
+/// What kind of client a request comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Client {
+    /// 2026-07-28 or later: says all about itself in each request.
+    Modern,
+    /// 2025 or older, in a session: can be sent requests.
+    InSession,
+    /// 2025 or older, without one: rmcp makes a client up, with its own name and without capabilities.
+    Alone,
+}
+
+pub(super) fn client(cx: &RequestContext<RoleServer>) -> Client {
+    let in_session = || cx.extensions.get::<Parts>().is_some_and(|parts| parts.headers.contains_key(SESSION));
+    match is_modern(cx) {
+        true => Client::Modern,
+        false if in_session() => Client::InSession,
+        false => Client::Alone,
+    }
+}
+
+/// What the client declared to take.
+pub(super) fn declared(cx: &RequestContext<RoleServer>) -> ClientCapabilities {
+    let declared = cx.client_capabilities().filter(|_| client(cx) != Client::Alone);
+    declared.unwrap_or_default()
+}
+
+impl Relay {
+    /// What the plugin may ask about the client behind `cx`.
+    pub(super) fn facts(
+        &self,
+        cx: &RequestContext<RoleServer>,
+        request_id: &RequestId,
+        state: Option<Value>,
+    ) -> CallFacts {
+        let is_known = client(cx) != Client::Alone;
+        let known = |value: Option<Value>| value.filter(|_| is_known);
+        CallFacts {
+            protocol_version: cx.protocol_version().map(|version| version.to_string()),
+            client_info: known(json(cx.client_info())),
+            client_capabilities: known(json(cx.client_capabilities())),
+            progress_token: json(cx.meta.get_progress_token()),
+            log_level: json(self.log).and_then(|level| level.as_str().map(str::to_owned)),
+            request_id: request_id.as_str().to_owned(),
+            state,
+        }
     }
 }
 

@@ -120,7 +120,7 @@ async fn health_pages_follow_the_life_of_the_gateway() {
 
     let mut required = failed("greet", "/greet");
     if let Mounted::Failed(failed) = &mut required {
-        failed.entry.required = true;
+        Arc::get_mut(failed).expect("nobody else has it").entry.required = true;
     }
     let gateway = self::gateway();
     gateway.install(MountTable::of(vec![required]));
