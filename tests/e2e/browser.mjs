@@ -85,10 +85,10 @@ await check(`/docs: "Execute" calls ${greet.tool} and shows the answer`, () =>
     await operation.locator("textarea.body-param__text").fill(JSON.stringify(greet.arguments));
     const answered = page.waitForResponse((answer) => answer.request().method() === "POST");
     await operation.locator("button.execute").click();
-    same("answer", await (await answered).json(), { result: greet.result });
+    same("answer", await (await answered).json(), greet.structured);
     const shown = operation.locator(".live-responses-table .highlight-code pre").first();
     await shown.waitFor({ timeout: 10_000 });
-    same("shown", JSON.parse(await shown.innerText()), { result: greet.result });
+    same("shown", JSON.parse(await shown.innerText()), greet.structured);
     await page.screenshot({ path: "docs-called.png", fullPage: true });
   }),
 );

@@ -47,7 +47,7 @@ async def call_as_documented(call: dict, arguments: dict, expected_status: int) 
     status, content_type, answer = fetch(path, arguments)
     same("status", status, expected_status)
     if expected_status == 200:
-        same("answer", answer, {"result": call["result"]})
+        same("answer", answer, call["structured"])
     responses = document["paths"][path]["post"]["responses"]
     response = resolve(document, responses[str(status)])
     schema = response["content"][content_type]["schema"]

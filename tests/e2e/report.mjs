@@ -39,7 +39,7 @@ export async function listAndCall(client, call) {
   same("required arguments", [...tool.inputSchema.required].sort(), Object.keys(call.arguments).sort());
   const result = await client.callTool({ name: call.tool, arguments: call.arguments });
   same("isError", result.isError ?? false, false);
-  same("structuredContent", result.structuredContent, { result: call.result });
+  same("structuredContent", result.structuredContent, call.structured);
   if (call.text !== null) {
     const texts = result.content.filter((block) => block.type === "text").map((block) => block.text);
     same("text content", texts, [call.text]);

@@ -52,6 +52,6 @@ def same(what: str, found: object, expected: object) -> None:
 def check_result(call: dict, is_error: bool | None, texts: list[str], structured: dict | None) -> None:
     """The result of a tool call, whatever class the SDK puts it in."""
     same("isError", bool(is_error), False)
-    same("structuredContent", structured, {"result": call["result"]})
+    same("structuredContent", structured, call["structured"])
     if call["text"] is not None:
         same("text content", texts, [call["text"]])

@@ -3,7 +3,6 @@
 //!
 //! Every line of a check that begins with `ok ` has passed, with `FAIL ` has failed; the rest is for people.
 
-mod gateway;
 mod prepare;
 
 use std::{
@@ -14,10 +13,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::gateway::Gateway;
 use crate::{
     cargo::workspace,
     failure::{Failure, Result, cannot_start},
+    gateway::Gateway,
 };
 
 /// Longest one group may take. A group that is stuck must not hold up the rest.
@@ -40,8 +39,9 @@ enum Runtime {
 const PYTHON_2: Runtime = Runtime::Python("requirements-mcp-2.txt");
 const PYTHON_1: Runtime = Runtime::Python("requirements-mcp-1.txt");
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     Group { name: "python-2", runtime: PYTHON_2, script: "python_2.py" },
+    Group { name: "python-2-asks", runtime: PYTHON_2, script: "python_2_asks.py" },
     Group { name: "python-1", runtime: PYTHON_1, script: "python_1.py" },
     Group { name: "typescript-1", runtime: Runtime::Node, script: "typescript_1.mjs" },
     Group { name: "typescript-2", runtime: Runtime::Node, script: "typescript_2.mjs" },
@@ -53,7 +53,7 @@ const GROUPS: [Group; 6] = [
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let asked = Asked::parse(args)?;
     let workspace = workspace()?;
-    let tools = prepare::tools(&asked.groups)?;
+    let tools = prepare::tools(&workspace, &asked.groups)?;
     let folder = workspace.target.join("e2e");
     prepare::folder(&workspace, &folder, &tools, &asked.groups)?;
 

@@ -7,8 +7,11 @@
 mod artifacts;
 mod cargo;
 mod check;
+mod conformance;
 mod e2e;
 mod failure;
+mod gateway;
+mod tools;
 mod vendor;
 
 use std::process::ExitCode;
@@ -24,7 +27,11 @@ usage: cargo xtask VERB
   test [ARGS]                every Rust test: cargo test --workspace ARGS
   check                      rustfmt, clippy with warnings denied, test, cargo-deny
   e2e [--url URL] [GROUP..]  other people's MCP clients, an OpenAPI validator and a browser against the gateway,
-                             or against one that runs at URL; needs Node 20, Python 3.11 and Chromium
+                             or against one that runs at URL; needs Python 3.11 and Chromium, and fetches Node
+                             if there is no Node 22
+  conformance [--url URL] [SUITE..]
+                             the official MCP conformance suite against the everything plugin in the gateway, or
+                             against the MCP endpoint at URL; fetches Node, with Python 3.11, if there is no Node 22
   artifacts [--out DIR]      what the tests open: every plugin, every fixture and the gateway, in DIR
                              (target/test-artifacts), which is the last line on stdout
   vendor-ui                  fetch Swagger UI and ReDoc again into host/assets; needs npm, tar, gzip, sha256sum
@@ -54,6 +61,7 @@ fn dispatch(verb: &str, args: Vec<String>) -> Result<()> {
         "artifacts" => artifacts::for_tests(&args),
         "check" => check::check(&args),
         "e2e" => e2e::run(&args),
+        "conformance" => conformance::run(&args),
         "vendor-ui" => vendor::vendor_ui(&args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

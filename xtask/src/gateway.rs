@@ -1,4 +1,5 @@
-//! The gateway that the checks talk to: built as `cargo xtask build` builds it, on tests/e2e/gateway.toml.
+//! The gateway that other people's programs are run against: built as `cargo xtask build` builds it, on the
+//! gateway.toml of the folder it is started in, with the plugins beside that.
 
 use std::{
     fs::{self, File},
@@ -20,7 +21,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(40);
 
 /// A gateway that runs until `stop`, or until this is dropped.
 #[derive(Debug)]
-pub(super) struct Gateway {
+pub(crate) struct Gateway {
     child: Child,
     address: SocketAddr,
     log: PathBuf,
@@ -28,7 +29,7 @@ pub(super) struct Gateway {
 
 impl Gateway {
     /// Builds and starts it; returns when it says that it is ready.
-    pub(super) fn start(workspace: &Workspace, folder: &Path) -> Result<Self> {
+    pub(crate) fn start(workspace: &Workspace, folder: &Path) -> Result<Self> {
         let program = build_and_install(workspace, Profile::Dev, &folder.join("plugins"))?;
         let address = free_address()?;
         let log = folder.join("gateway.log");
@@ -47,7 +48,7 @@ impl Gateway {
         Ok(gateway)
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
@@ -66,7 +67,7 @@ impl Gateway {
     }
 
     /// Asks it to end, as a service manager would, and checks that it does so with exit code 0.
-    pub(super) fn stop(mut self) -> Result<()> {
+    pub(crate) fn stop(mut self) -> Result<()> {
         succeed(Command::new("kill").args(["-TERM", &self.child.id().to_string()]))?;
         let deadline = Instant::now() + STOP_LIMIT;
         while Instant::now() < deadline {
