@@ -2,7 +2,7 @@
 
 use http::Request;
 use serde_json::{Value, json};
-use tests::{Gateway, config};
+use tests::{Gateway, Proxy, config};
 
 /// Two gateways that know this can take turns.
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -14,6 +14,11 @@ async fn gateway(secret: &str) -> Gateway {
 
 /// `tools/call` of `plan_party`, as a client that can be asked; `more` are parameters beside its arguments.
 async fn plan_party(gateway: &Gateway, reference: &str, more: Value) -> Value {
+    plan_party_by(gateway, gateway.base(), reference, more).await
+}
+
+/// The same, through what listens at `base`.
+async fn plan_party_by(gateway: &Gateway, base: &str, reference: &str, more: Value) -> Value {
     let mut params = json!({
         "name": "plan_party",
         "arguments": { "reference": reference },
@@ -30,7 +35,18 @@ async fn plan_party(gateway: &Gateway, reference: &str, more: Value) -> Value {
         .header("mcp-protocol-version", "2026-07-28")
         .header("mcp-method", "tools/call")
         .header("mcp-name", "plan_party");
-    gateway.send(request.body(body).expect("a request")).await.expect("an answer").json()
+    gateway.send_by(base, request.body(body).expect("a request")).await.expect("an answer").json()
+}
+
+/// What was really done at this gateway.
+async fn ledger(gateway: &Gateway) -> Value {
+    let body = json!({
+        "jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": { "uri": "party://ledger/r" },
+    });
+    let request = Request::post("/everything/mcp").header("content-type", "application/json");
+    let answer = gateway.send(request.body(body.to_string()).expect("a request")).await.expect("an answer");
+    let text = answer.json()["result"]["contents"][0]["text"].as_str().map(str::to_owned);
+    serde_json::from_str(&text.expect("the ledger")).expect("JSON")
 }
 
 /// The next round: the answers, and the state as it was handed out.
@@ -49,22 +65,28 @@ fn answers() -> Value {
 #[tokio::test]
 async fn a_call_of_several_rounds_hops_between_gateways_that_share_a_secret() {
     let (first, second) = (gateway(SECRET).await, gateway(SECRET).await);
-    let asked = plan_party(&first, "r", json!({})).await;
+    let proxy = Proxy::start(&[first.base(), second.base()]).await;
+    let round = async |more| plan_party_by(&first, &proxy.base(), "r", more).await;
+    let asked = round(json!({})).await;
     let result = &asked["result"];
     assert_eq!(result["resultType"], "input_required", "{asked}");
     let keys: Vec<_> = result["inputRequests"].as_object().expect("questions").keys().collect();
     assert_eq!(keys, ["when", "who"], "both questions in one round");
 
-    let asked = plan_party(&second, "r", next_round(result, &answers())).await;
+    let asked = round(next_round(result, &answers())).await;
     let result = &asked["result"];
     assert_eq!(result["resultType"], "input_required", "{asked}");
     assert!(result["inputRequests"]["send"].is_object(), "{asked}");
 
-    let planned = plan_party(&first, "r", next_round(result, &answers())).await;
+    let planned = round(next_round(result, &answers())).await;
     let plan = &planned["result"]["structuredContent"];
     assert_eq!(plan["invited"], true, "{planned}");
     // The state travelled with the call: neither gateway did again what the other had done.
-    assert_eq!(plan["done"], json!(["hall looked for", "hall reserved", "invitations sent"]));
+    let deeds = ["hall looked for", "hall reserved", "invitations sent"];
+    assert_eq!(plan["done"], json!(deeds));
+    // The first and the last round were the first gateway's, the one between the second's.
+    assert_eq!(ledger(&first).await, json!([deeds[0], deeds[2]]));
+    assert_eq!(ledger(&second).await, json!([deeds[1]]));
 }
 
 #[tokio::test]

@@ -178,9 +178,19 @@ impl Gateway {
         self.send_any(request).await
     }
 
+    /// Sends a request to `base` instead, e.g. to a proxy in front of this gateway, on a connection of its own.
+    pub async fn send_by(&self, base: &str, mut request: Request<String>) -> Result<Answer> {
+        request.headers_mut().insert("connection", http::HeaderValue::from_static("close"));
+        self.send_to(base, request.map(|body| Full::new(Bytes::from(body)).boxed())).await
+    }
+
     async fn send_any(&self, request: Request<BoxBody<Bytes, Infallible>>) -> Result<Answer> {
+        self.send_to(&self.base, request).await
+    }
+
+    async fn send_to(&self, base: &str, request: Request<BoxBody<Bytes, Infallible>>) -> Result<Answer> {
         let (mut parts, body) = request.into_parts();
-        parts.uri = format!("{}{}", self.base, parts.uri).parse()?;
+        parts.uri = format!("{base}{}", parts.uri).parse()?;
         let answer = self.client.request(Request::from_parts(parts, body)).await?;
         let (parts, body) = answer.into_parts();
         let body = body.collect().await?.to_bytes();

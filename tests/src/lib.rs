@@ -2,9 +2,11 @@
 
 mod child;
 mod gateway;
+mod proxy;
 
 pub use child::in_child;
 pub use gateway::{Answer, Gateway, command, config, server};
+pub use proxy::Proxy;
 
 use std::{
     path::{Path, PathBuf},
