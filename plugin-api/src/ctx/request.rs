@@ -118,6 +118,14 @@ fn unsupported(method: &str, params: &Value) -> Error {
     Error::protocol(error::MISSING_CAPABILITY, text).data(json!({ "requiredCapabilities": required }))
 }
 
+/// The gateway bounds how large a question may be, and how many may wait.
+fn too_much(method: &str, bytes: usize) -> Error {
+    Error::new(format!(
+        "the gateway does not take this `{method}` of {bytes} bytes: it is too large, or too many questions wait; ask \
+         less at a time"
+    ))
+}
+
 /// One request under way.
 struct Asking<'a> {
     ctx: &'a Ctx,
@@ -136,10 +144,16 @@ impl Future for Asking<'_> {
         let call = &this.ctx.call;
         if !this.sent {
             this.sent = true;
-            if call.note(this.key, this.method, &this.params)? == Novelty::New
-                && call.link.request(call, this.key, this.method, &this.params) == Delivery::Closed
-            {
-                return Poll::Ready(Err(Error::new("the call is over, its client cannot be asked any more")));
+            if call.note(this.key, this.method, &this.params)? == Novelty::New {
+                // No answer comes to what was not delivered: waiting for one would be for ever.
+                match call.link.request(call, this.key, this.method, &this.params) {
+                    Delivery::Delivered => {}
+                    Delivery::Dropped => return Poll::Ready(Err(too_much(this.method, this.params.len()))),
+                    Delivery::Closed => {
+                        let text = "the call is over, its client cannot be asked any more";
+                        return Poll::Ready(Err(Error::new(text)));
+                    }
+                }
             }
         }
         match call.given(this.key, &mut this.ticket, cx.waker()) {

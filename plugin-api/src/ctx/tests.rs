@@ -50,6 +50,11 @@ async fn mistaken(ctx: Ctx, _: NoArgs) -> Result<String> {
     Ok(name)
 }
 
+async fn talkative(ctx: Ctx, _: NoArgs) -> Result<String> {
+    let Name { name } = ctx.elicit("name", &"Who? ".repeat(60_000)).await?.accepted()?;
+    Ok(name)
+}
+
 fn call(tool: &str, client: Client) -> Called {
     let plugin = Plugin::new()
         .tool("greet", "Greets.", greet)
@@ -57,6 +62,7 @@ fn call(tool: &str, client: Client) -> Called {
         .tool("model", "Asks the model.", model)
         .tool("folders", "Asks for folders.", folders)
         .tool("page", "Opens a page.", page)
+        .tool("talkative", "Asks at length.", talkative)
         .tool("twice", "Asks the same twice.", twice)
         .tool("mistaken", "Asks two things with one key.", mistaken);
     let mut server = TestServer::start(plugin);
@@ -161,4 +167,11 @@ fn a_key_asked_twice_is_sent_once_and_a_key_for_two_questions_is_refused() {
     both("mistaken", client, |called| {
         assert_eq!(called.fault(), Some("the key `name` is used for two different requests of one call"));
     });
+}
+
+#[test]
+fn a_question_that_the_gateway_does_not_take_is_an_error_and_not_a_wait() {
+    let called = call("talkative", Client::new().accepts("name", json!({ "name": "Ada" })));
+    let error = called.tool_error().expect("it was not asked");
+    assert!(error.starts_with("the gateway does not take this `elicitation/create` of 300"), "{error}");
 }

@@ -11,6 +11,9 @@ use tokio::sync::Notify;
 use super::client::{Client, Manner};
 use crate::{CallInfo, Delivery, abi, ctx::Call};
 
+/// Largest question that is taken, in bytes, as by the gateway (ABI.md).
+const PARAMS_MAX: usize = 256 << 10;
+
 /// Notifications, in order: method and parameters.
 pub(super) type Said = Vec<(String, Value)>;
 
@@ -75,6 +78,9 @@ impl Recorder {
     }
 
     pub(crate) fn request(&self, call: &Call, key: &str, method: &str, params: &str) -> Delivery {
+        if params.len() > PARAMS_MAX {
+            return Delivery::Dropped;
+        }
         let params = serde_json::from_str(params).unwrap_or(Value::Null);
         let mut heard = self.heard();
         heard.requests.push((key.into(), method.into(), params));
