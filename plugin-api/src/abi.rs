@@ -127,7 +127,7 @@ pub struct HostTable {
     pub notify:
         extern "C" fn(context: *const c_void, call: u64, method: RStr<'_>, params: RSlice<'_, u8>) -> u32,
     /// Asks the client something during a call; the answer is an [`ANSWER`] event with the same `key`, which is
-    /// unique within the call. Answers [`DELIVERED`] or [`CLOSED`].
+    /// unique within the call. Answers [`DELIVERED`], [`DROPPED`] if it is too large or too many wait, or [`CLOSED`].
     pub request: extern "C" fn(
         context: *const c_void,
         call: u64,
@@ -137,7 +137,8 @@ pub struct HostTable {
     ) -> u32,
     /// The call waits for answers to its requests and for nothing else.
     pub parked: extern "C" fn(context: *const c_void, call: u64),
-    /// Keeps bytes that a replay of the call finds in its info. Answers [`DELIVERED`] or [`DROPPED`].
+    /// Keeps JSON that a replay of the call finds in its info. Answers [`DELIVERED`], [`DROPPED`] if it is too large or
+    /// no JSON, or [`CLOSED`].
     pub set_state: extern "C" fn(context: *const c_void, call: u64, state: RSlice<'_, u8>) -> u32,
     /// Goes on in the background as a task; `options` is a JSON object. `false`: stay a call.
     pub into_task: extern "C" fn(context: *const c_void, call: u64, options: RSlice<'_, u8>) -> bool,

@@ -30,23 +30,30 @@ impl io::Write for Request {
     }
 }
 
-/// What a plugin may ask about a call; it is turned into JSON only when the plugin does.
+/// What a plugin may ask about a call; it is turned into JSON only when the plugin does. What is
+/// unknown is absent there.
 #[derive(Debug, Clone, Default, serde::Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CallFacts {
     /// MCP revision the client speaks; `None` for a plain HTTP client.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol_version: Option<String>,
     /// The client's own name and version, as it gave them.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_info: Option<Value>,
     /// What the client can do, as it declared it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_capabilities: Option<Value>,
     /// Present if the client wants progress.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub progress_token: Option<Value>,
     /// Least severe MCP log level the client wants; `None`: it wants none.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub log_level: Option<String>,
     /// The id under which logs, problems and answers speak of this request.
     pub request_id: String,
     /// What an earlier run of this call kept with `set_state`, if it is a replay.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<Value>,
 }
 

@@ -6,7 +6,7 @@ use abi_stable::std_types::{RSlice, RVec};
 use plugin_api::abi::Event;
 
 use super::*;
-use crate::load::{CallEvent, Tasks};
+use crate::load::{CallEvent, CallFacts, Tasks};
 
 fn mailbox() -> Arc<Mailbox> {
     let name = ServerName::parse("test").expect("a name");
@@ -144,4 +144,14 @@ fn a_call_becomes_a_task_once_and_only_where_that_is_allowed() {
     };
     assert_eq!(into_task(Tasks::Refused), (false, false));
     assert_eq!(into_task(Tasks::Allowed), (true, true));
+}
+
+#[test]
+fn a_plugin_is_told_what_is_known_of_a_call_and_nothing_of_the_rest() {
+    let mailbox = mailbox();
+    let facts = CallFacts { request_id: "r".into(), state: Some(7.into()), ..CallFacts::default() };
+    let open = mailbox.call(Request::new("tools/call"), CallOptions { facts, ..CallOptions::default() });
+    let (host, mut out) = (mailbox.host(), RVec::new());
+    assert!((host.table.info())(host.context, open.expect("open").id, &mut out));
+    assert_eq!(out.as_slice(), br#"{"requestId":"r","state":7}"#);
 }
