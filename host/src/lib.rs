@@ -22,6 +22,7 @@ use tokio::{
 
 use cli::ServeArgs;
 use config::{Config, ConfigError};
+use load::Loader;
 use mount::MountTable;
 use observe::Banner;
 use serve::{BindError, Gateway, Listening};
@@ -66,7 +67,7 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
     // Before the plugins: a port in use is to cost nothing.
     let listening = Listening::bind(config.listen)?;
 
-    let servers = load::load_all(&config.servers);
+    let servers = Loader::new(&config.plugins).load_all(&config.servers);
     let table = MountTable::new(servers);
     let running = table.running();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

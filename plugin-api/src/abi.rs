@@ -152,6 +152,9 @@ pub struct HostTable {
     pub thread: extern "C" fn(context: *const c_void, what: u32, tid: i32),
     /// Bookkeeping for a clean unload: a pthread key was made, or deleted.
     pub thread_key: extern "C" fn(context: *const c_void, key: u32, made: bool),
+    /// How many bytes the plugin's heap has by now. Said as it grows and shrinks, from inside the plugin's allocator:
+    /// the host allocates nothing of the plugin's in here.
+    pub heap: extern "C" fn(context: *const c_void, bytes: u64),
     /// Bookkeeping for a clean unload: memory was mapped, or unmapped.
     #[sabi(last_prefix_field)]
     pub mapping: extern "C" fn(context: *const c_void, at: usize, len: usize, made: bool),

@@ -596,7 +596,7 @@ fn the_schema_for_editors_is_current_and_names_the_real_defaults() {
             assert_eq!(default, &example["server"][0][key], "server.{key}");
         }
     }
-    for table in ["http", "shutdown", "log"] {
+    for table in ["http", "shutdown", "log", "plugins"] {
         assert_eq!(config::schema()["properties"][table]["default"], example[table], "{table}");
     }
 }

@@ -4,11 +4,11 @@ use std::{fs, io::Write as _};
 
 use host::{
     config::{Prefix, ServerEntry, ServerName},
-    load::{Answer, CallEvent, CallOptions, Instance, Request, Server, Unloaded, load_all},
+    load::{Answer, CallEvent, CallOptions, Instance, Request, Server, Unloaded},
     unload::unload_all,
 };
 use serde_json::{Value, json};
-use tests::{artifacts, in_child};
+use tests::{artifacts, in_child, loader};
 
 fn entry(plugin: &str) -> ServerEntry {
     let name = ServerName::parse(plugin).expect("a name");
@@ -22,7 +22,7 @@ fn load(plugins: &[&str]) -> Vec<std::sync::Arc<Instance>> {
         Server::Running(instance) => instance,
         Server::Failed(failed) => panic!("{:?}", failed.error),
     };
-    load_all(&entries).into_iter().map(running).collect()
+    loader().load_all(&entries).into_iter().map(running).collect()
 }
 
 /// How many mappings of staged libraries this process has.

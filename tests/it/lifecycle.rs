@@ -9,15 +9,15 @@ use std::{
 
 use host::{
     config::{Prefix, ServerEntry, ServerName},
-    load::{Instance, Server, Unloaded, load},
+    load::{Instance, Server, Unloaded},
 };
 use serde_json::Value;
-use tests::{artifacts, command, config, in_child};
+use tests::{artifacts, command, config, in_child, loader};
 
 fn start(plugin: &str) -> Arc<Instance> {
     let name = ServerName::parse(plugin).expect("a name");
     let prefix = Prefix::parse(&format!("/{plugin}")).expect("a prefix");
-    match load(&ServerEntry::new(name, artifacts().join(format!("{plugin}.so")), prefix)) {
+    match loader().load(&ServerEntry::new(name, artifacts().join(format!("{plugin}.so")), prefix)) {
         Server::Running(instance) => instance,
         Server::Failed(failed) => panic!("{:?}", failed.error),
     }

@@ -14,6 +14,11 @@ use std::{
     sync::OnceLock,
 };
 
+/// A loader as the gateway has it: in a test, the program that tries files out is not this one.
+pub fn loader() -> host::load::Loader {
+    host::load::Loader::with_program(artifacts().join("gateway"), &host::config::Plugins::default())
+}
+
 /// The folder that holds every plugin and fixture as `<package>.so`, and the gateway as `gateway`.
 ///
 /// `cargo xtask test` builds it and says where it is in `GATEWAY_TEST_ARTIFACTS`. Under a bare `cargo test` nobody

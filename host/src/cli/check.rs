@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 use super::Outcome;
 use crate::{
     config::{self, Config, ConfigError},
-    load,
+    load::{self, Loader},
     mount::{MountTable, Mounted},
     unload,
 };
@@ -28,7 +28,7 @@ pub fn check(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> io::Resul
         let path = path.display();
         writeln!(err, "warning: {path} has no [[server]] table: the gateway would serve nothing")?;
     }
-    let table = MountTable::new(load::load_all(&config.servers));
+    let table = MountTable::new(Loader::new(&config.plugins).load_all(&config.servers));
     let written = report(&config, &table.servers, out);
     let failed = table.servers.iter().any(|mounted| mounted.failure().is_some());
     // Also after a failed write: no library may be left running.

@@ -4,11 +4,13 @@
 //! Exit codes: 0 fine, 1 a server does not start or the gateway failed, 2 wrong usage or a bad file.
 
 pub mod check;
+pub mod inspect;
 pub mod schema;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::{Map, Value};
 
 use crate::config;
 
@@ -28,6 +30,7 @@ Examples:
   gateway --listen 127.0.0.1:0           the same, on a free port
   gateway serve --config /etc/gateway/gateway.toml
   gateway check                          would it start?
+  gateway inspect plugins/greet.so       what is this file?
   gateway schema > gateway.schema.json   what `#:schema` in gateway.toml names";
 
 /// What to do.
@@ -39,8 +42,15 @@ pub enum Verb {
     ///
     /// Exit codes: 0 all is well, 1 a server does not start, 2 gateway.toml is wrong.
     Check(CheckArgs),
+    /// Tell what a plugin is and whether it would load, without running it
+    ///
+    /// Exit codes: 0 it would load, 1 it would not, 2 it cannot be read.
+    Inspect(InspectArgs),
     /// Print the JSON schema of gateway.toml, for editors
     Schema,
+    /// Try a library out, for the gateway that started this process
+    #[command(hide = true)]
+    Trial,
 }
 
 /// `gateway serve`.
@@ -60,6 +70,26 @@ pub struct CheckArgs {
     /// The file to check
     #[arg(short, long, value_name = "FILE", env = "GATEWAY_CONFIG", default_value = "gateway.toml")]
     pub config: PathBuf,
+}
+
+/// `gateway inspect`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct InspectArgs {
+    /// The library
+    pub file: PathBuf,
+    /// Also load it, in a child process, and tell its settings, its tools and their schemas
+    #[arg(long)]
+    pub load: bool,
+    /// The settings to start it with, a JSON object, for a plugin whose tools depend on them
+    #[arg(long, value_name = "JSON", requires = "load", value_parser = parse_settings)]
+    pub settings: Option<Map<String, Value>>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn parse_settings(text: &str) -> Result<Map<String, Value>, String> {
+    serde_json::from_str(text).map_err(|error| format!("this is not a JSON object: {error}"))
 }
 
 impl Cli {

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Config, Http, Log, LogFormat, ServerEntry, Shutdown, duration::WrittenDuration};
+use super::{Config, Http, Log, LogFormat, Plugins, ServerEntry, Shutdown, duration::WrittenDuration};
 
 /// Which servers the gateway runs, and how. Strings may hold `${VAR}` and `${VAR:-default}`; `$${` is a plain `${`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +22,8 @@ pub(super) struct GatewayFile {
     pub(super) shutdown: ShutdownTable,
     /// What is logged and how.
     pub(super) log: LogTable,
+    /// What holds for every plugin.
+    pub(super) plugins: PluginsTable,
     /// The servers, in load order; they are unloaded in reverse.
     pub(super) server: Vec<ServerTable>,
 }
@@ -64,6 +66,16 @@ pub(super) struct LogTable {
     pub(super) format: WrittenLogFormat,
 }
 
+/// The `[plugins]` table.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct PluginsTable {
+    /// Where it is remembered which files have passed their trial in a child process, so that the next start need
+    /// not try them again. Relative to gateway.toml; empty: nowhere.
+    #[schemars(extend("examples" = ["/var/cache/gateway"]))]
+    pub(super) cache_dir: String,
+}
+
 /// How a log line looks.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -89,6 +101,15 @@ pub(super) struct ServerTable {
     /// Where the server is mounted. No server's prefix may contain another's.
     #[schemars(regex(pattern = r"^(/[A-Za-z0-9._~-]+)+$|\$\{"), extend("examples" = ["/greet"]))]
     pub(super) prefix: String,
+    /// SHA-256 of the library, 64 hexadecimal digits: any other file is refused. Empty: any file that its owner and
+    /// mode make trustworthy.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^([0-9A-Fa-f]{64})?$|\$\{"))]
+    pub(super) sha256: String,
+    /// Shared libraries beside the C runtime that the plugin may bring into the process. They are not checked.
+    #[serde(default)]
+    #[schemars(extend("examples" = [["libz.so.1"]]))]
+    pub(super) needs: Vec<String>,
     /// Whether the gateway refuses to start without it.
     #[serde(default)]
     pub(super) required: bool,
@@ -102,6 +123,9 @@ pub(super) struct ServerTable {
     /// Longest one call may run.
     #[serde(default = "ServerTable::call_timeout")]
     pub(super) call_timeout: WrittenDuration,
+    /// Heap of the plugin, in bytes, from which on the log warns, once for each doubling; 0: never.
+    #[serde(default = "ServerTable::heap_warn_bytes")]
+    pub(super) heap_warn_bytes: u64,
     /// Handed to the plugin, which declares what may stand here.
     #[serde(default)]
     pub(super) settings: Map<String, Value>,
@@ -119,6 +143,10 @@ impl ServerTable {
     fn call_timeout() -> WrittenDuration {
         ServerEntry::CALL_TIMEOUT.into()
     }
+
+    fn heap_warn_bytes() -> u64 {
+        ServerEntry::HEAP_WARN_BYTES
+    }
 }
 
 // The written defaults are the checked ones, written down: there is one place to change a default.
@@ -130,6 +158,7 @@ impl Default for GatewayFile {
             http: HttpTable::default(),
             shutdown: ShutdownTable::default(),
             log: LogTable::default(),
+            plugins: PluginsTable::default(),
             server: Vec::new(),
         }
     }
@@ -159,6 +188,13 @@ impl Default for LogTable {
             LogFormat::Json => WrittenLogFormat::Json,
         };
         Self { filter, format }
+    }
+}
+
+impl Default for PluginsTable {
+    fn default() -> Self {
+        let Plugins { cache_dir } = Plugins::default();
+        Self { cache_dir: cache_dir.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default() }
     }
 }
 

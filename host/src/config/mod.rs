@@ -13,6 +13,7 @@ mod variable;
 
 mod schema;
 
+mod digest;
 mod duration;
 mod file;
 mod name;
@@ -29,6 +30,7 @@ use std::{
     time::Duration,
 };
 
+pub use digest::Digest;
 pub use name::{Prefix, Refusal, ServerName};
 pub use problem::{Problem, Problems};
 pub use read::{ConfigError, read};
@@ -73,6 +75,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// The `[log]` table.
     pub log: Log,
+    /// The `[plugins]` table.
+    pub plugins: Plugins,
     /// The `[[server]]` tables in file order, which is load order; unload is the reverse.
     pub servers: Vec<ServerEntry>,
 }
@@ -86,6 +90,10 @@ pub struct ServerEntry {
     pub plugin: PathBuf,
     /// Where the server is mounted.
     pub prefix: Prefix,
+    /// The only content its library may have; `None`: any, if the file's owner and mode make it trustworthy.
+    pub sha256: Option<Digest>,
+    /// Shared libraries beside the C runtime that the plugin may bring.
+    pub needs: Vec<String>,
     /// Whether the gateway refuses to start without it.
     pub required: bool,
     /// Workers of the plugin's own runtime.
@@ -94,6 +102,8 @@ pub struct ServerEntry {
     pub start_timeout: Duration,
     /// Longest one call may run.
     pub call_timeout: Duration,
+    /// Heap of the plugin from which on the log warns, in bytes; 0: never.
+    pub heap_warn_bytes: u64,
     /// `[server.settings]`, handed to the plugin.
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// The line of its `[[server]]` in gateway.toml, counted from 1.
@@ -118,6 +128,8 @@ impl ServerEntry {
     pub const START_TIMEOUT: Duration = Duration::from_secs(10);
     /// Longest call if nothing else is said.
     pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+    /// Heap from which on the log warns if nothing else is said.
+    pub const HEAP_WARN_BYTES: u64 = 256 << 20;
 
     /// A server with the default of every key that may be left out.
     pub fn new(name: ServerName, plugin: PathBuf, prefix: Prefix) -> Self {
@@ -125,10 +137,13 @@ impl ServerEntry {
             name,
             plugin,
             prefix,
+            sha256: None,
+            needs: Vec::new(),
             required: false,
             threads: Self::THREADS,
             start_timeout: Self::START_TIMEOUT,
             call_timeout: Self::CALL_TIMEOUT,
+            heap_warn_bytes: Self::HEAP_WARN_BYTES,
             settings: serde_json::Map::new(),
             line: 1,
             settings_lines: SettingsLines::default(),
@@ -216,6 +231,14 @@ impl Default for Log {
     fn default() -> Self {
         Self { filter: "info".into(), format: LogFormat::Auto }
     }
+}
+
+/// What holds for every plugin.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Plugins {
+    /// Where it is remembered which files have passed their trial, already joined to the directory of gateway.toml.
+    /// `None`: only this process remembers.
+    pub cache_dir: Option<PathBuf>,
 }
 
 /// How a log line looks.

@@ -4,15 +4,20 @@
 //! Out:  [`Config`]; worth something only if the document has no problem.
 //! Never: touches a disk or a network.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Config, Http, Log, Prefix, Refusal, Secret, ServerEntry, ServerName, SettingsLines, Shutdown,
+    Config, Digest, Http, Log, Plugins, Prefix, Refusal, Secret, ServerEntry, ServerName, SettingsLines,
+    Shutdown,
     document::{At, Document, join},
     duration::WrittenDuration,
-    file::{GatewayFile, HttpTable, LogTable, ServerTable},
+    file::{GatewayFile, HttpTable, LogTable, PluginsTable, ServerTable},
     web::{parse_host, parse_origin},
 };
 
@@ -23,9 +28,10 @@ pub(super) fn validate(file: GatewayFile, path: &Path, document: &mut Document) 
     let http = checker.http(file.http);
     let drain = checker.duration("/shutdown/drain", &file.shutdown.drain);
     let log = checker.log(file.log);
+    let plugins = checker.plugins(file.plugins);
     let servers = file.server.into_iter().enumerate();
     let servers = servers.filter_map(|(index, table)| checker.server(index, table)).collect();
-    Config { path: path.to_owned(), listen, http, shutdown: Shutdown { drain }, log, servers }
+    Config { path: path.to_owned(), listen, http, shutdown: Shutdown { drain }, log, plugins, servers }
 }
 
 /// An address with a port, as `listen` and `--listen` take it.
@@ -94,6 +100,17 @@ impl Checker<'_, '_> {
         Log { filter, format: format.into() }
     }
 
+    fn plugins(&mut self, PluginsTable { cache_dir }: PluginsTable) -> Plugins {
+        self.value("/plugins/cache_dir", check_folder(&cache_dir));
+        let cache_dir = (!cache_dir.is_empty()).then(|| self.beside(cache_dir));
+        Plugins { cache_dir }
+    }
+
+    /// A path as the operator means it: relative to gateway.toml.
+    fn beside(&self, path: String) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new("")).join(path)
+    }
+
     fn server(&mut self, index: usize, table: ServerTable) -> Option<ServerEntry> {
         let pointer = format!("/server/{index}");
         let [name_at, plugin_at, prefix_at] = ["name", "plugin", "prefix"].map(|key| join(&pointer, key));
@@ -102,6 +119,10 @@ impl Checker<'_, '_> {
         let prefix = self.value(&prefix_at, Prefix::parse(&table.prefix));
         let prefix = prefix.and_then(|prefix| self.value(&prefix_at, self.unused_prefix(prefix)));
         let plugin = self.value(&plugin_at, check_plugin(&table.plugin));
+        let sha256 = self.value(&join(&pointer, "sha256"), check_digest(&table.sha256)).flatten();
+        for (at, library) in table.needs.iter().enumerate() {
+            self.value(&format!("{pointer}/needs/{at}"), check_library(library));
+        }
         let start_timeout = self.duration(&join(&pointer, "start_timeout"), &table.start_timeout);
         let call_timeout = self.duration(&join(&pointer, "call_timeout"), &table.call_timeout);
 
@@ -109,12 +130,15 @@ impl Checker<'_, '_> {
         plugin?;
         Some(ServerEntry {
             name: name?,
-            plugin: self.path.parent().unwrap_or(Path::new("")).join(table.plugin),
+            plugin: self.beside(table.plugin),
             prefix: prefix?,
+            sha256,
+            needs: table.needs,
             required: table.required,
             threads: table.threads,
             start_timeout,
             call_timeout,
+            heap_warn_bytes: table.heap_warn_bytes,
             settings: table.settings,
             line: self.document.line(&pointer),
             settings_lines: self.settings_lines(&join(&pointer, "settings")),
@@ -176,6 +200,30 @@ fn check_secret(text: String) -> Result<Option<Secret>, Refusal> {
 fn check_plugin(text: &str) -> Result<(), Refusal> {
     if text.trim().is_empty() || text.contains('\0') {
         return Err(Refusal::of(text, "is not a path", "name the library, e.g. \"plugins/greet.so\""));
+    }
+    Ok(())
+}
+
+fn check_digest(text: &str) -> Result<Option<Digest>, Refusal> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let remedy = "write the 64 hexadecimal digits that `sha256sum` prints";
+    Digest::parse(text).map(Some).ok_or_else(|| Refusal::of(text, "is not a SHA-256", remedy))
+}
+
+/// What the dynamic linker looks up by name: a path would bring in something else than the name says.
+fn check_library(text: &str) -> Result<(), Refusal> {
+    if text.is_empty() || text.contains(['/', '\0']) {
+        let remedy = "write it as `gateway inspect` shows it under `needs`, e.g. \"libz.so.1\"";
+        return Err(Refusal::of(text, "is not the name of a shared library", remedy));
+    }
+    Ok(())
+}
+
+fn check_folder(text: &str) -> Result<(), Refusal> {
+    if text.contains('\0') || (!text.is_empty() && text.trim().is_empty()) {
+        return Err(Refusal::of(text, "is not a path", "name a folder, e.g. \"/var/cache/gateway\""));
     }
     Ok(())
 }

@@ -4,7 +4,11 @@ use std::{path::PathBuf, time::Duration};
 
 use crate::config::ServerName;
 
-use super::{manifest::ManifestError, vet::Rejection};
+use super::{
+    manifest::ManifestError,
+    trial::{Failure, Fault},
+    vet::Rejection,
+};
 
 /// Why a server could not be started. Each variant names it; the cause is in `source()`.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +29,10 @@ pub enum LoadError {
     /// The system has no thread for it.
     #[error("server `{server}`: cannot make a thread for it")]
     Thread { server: ServerName, source: std::io::Error },
+
+    /// It did not pass its trial in a child process.
+    #[error("server `{server}`: cannot use `{}`", .path.display())]
+    Trial { server: ServerName, path: PathBuf, source: Fault },
 
     /// The dynamic linker refused the library. The linker's own words are in `reason`.
     #[error("server `{server}`: the dynamic linker refuses `{}`: {reason}{}", .path.display(), linker_hint(.reason))]
@@ -70,12 +78,28 @@ fn linker_hint(reason: &str) -> &'static str {
 }
 
 impl LoadError {
+    /// Why the file at `path`, whose descriptor says `facts`, is not loaded after its trial. What was refused there in
+    /// good order is told in the words in which it is refused here.
+    pub(super) fn of_trial(server: ServerName, path: PathBuf, fault: Fault) -> Self {
+        match fault {
+            Fault::Refused(Failure::Linker(reason)) => Self::Open { server, path, reason },
+            Fault::Refused(Failure::Interface(difference)) => {
+                Self::WrongAbi { server, ours: plugin_api::abi::VERSION, difference }
+            }
+            Fault::Refused(Failure::Describe(reason)) => Self::Describe { server, reason },
+            source => Self::Trial { server, path, source },
+        }
+    }
+
     /// The stable word for this kind of failure, e.g. in `/servers`.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Read { .. } => "unreadable",
             Self::Rejected { .. } => "not_a_plugin",
             Self::Stage { .. } | Self::Thread { .. } => "no_resources",
+            Self::Trial { source: Fault::NoChild { .. }, .. } => "no_resources",
+            Self::Trial { source: Fault::Hung { .. }, .. } => "hangs",
+            Self::Trial { .. } => "crashes",
             Self::Open { .. } => "linker_error",
             Self::WrongAbi { .. } => "wrong_abi",
             Self::Describe { .. } => "bad_description",

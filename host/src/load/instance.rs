@@ -21,10 +21,10 @@ use super::{
     mailbox::{Mailbox, Notice, Stage},
     manifest::Manifest,
     settings,
-    stage::{self, Staged},
-    vet::{self, Facts},
+    stage::Staged,
+    vet::Facts,
 };
-use crate::config::ServerEntry;
+use crate::config::{Digest, ServerEntry};
 
 /// How long a plugin may take from STOP to the return of its `main`.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
@@ -41,6 +41,7 @@ static KEPT: AtomicUsize = AtomicUsize::new(0);
 pub struct Instance {
     entry: ServerEntry,
     facts: Facts,
+    digest: Digest,
     manifest: Arc<Manifest>,
     generation: u64,
     mailbox: Arc<Mailbox>,
@@ -89,31 +90,31 @@ struct Ended {
 }
 
 impl Instance {
-    /// Loads the server of `entry` and waits until it is ready.
-    pub(super) fn start(entry: &ServerEntry) -> Result<Self, LoadError> {
+    /// Loads the server of `entry` from `staged`, a copy of its library, and waits until it is ready.
+    pub(super) fn start(
+        entry: &ServerEntry,
+        facts: Facts,
+        digest: Digest,
+        staged: Staged,
+    ) -> Result<Self, LoadError> {
         static GENERATION: AtomicU64 = AtomicU64::new(1);
-        let (facts, staged) = vet_and_stage(entry)?;
-        let no_thread = |source: io::Error| LoadError::Thread { server: entry.name.clone(), source };
-        let (said, stages) = mpsc::channel();
-        let mailbox = Mailbox::new(entry.name.clone(), said).map_err(no_thread)?;
-        let (job, path) = (Job { entry: entry.clone(), mailbox: mailbox.clone() }, staged.path().to_owned());
-        let thread = thread::Builder::new()
-            .name(format!("plugin:{}", entry.name))
-            .spawn(move || job.run(&path))
-            .map_err(no_thread)?;
-        let body = Body { thread, stages, staged };
-        let manifest = match body.stages.recv_timeout(entry.start_timeout) {
-            Ok(Stage::Ready(manifest)) => Manifest::parse(&manifest),
-            Ok(Stage::Ended) | Err(RecvTimeoutError::Disconnected) => {
-                return Err(body.failed(entry, &mailbox));
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                mailbox.stop();
-                body.keep(mailbox);
-                return Err(LoadError::StartTimeout {
-                    server: entry.name.clone(),
-                    limit: entry.start_timeout,
-                });
+        let (body, mailbox) = Body::begin(entry, staged, Purpose::Serve)?;
+        let limit = Instant::now() + entry.start_timeout;
+        let manifest = loop {
+            match body.stages.recv_timeout(limit.saturating_duration_since(Instant::now())) {
+                Ok(Stage::Opened | Stage::Described(_)) => {}
+                Ok(Stage::Ready(manifest)) => break Manifest::parse(&manifest),
+                Ok(Stage::Ended) | Err(RecvTimeoutError::Disconnected) => {
+                    return Err(body.failed(entry, &mailbox));
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    mailbox.stop();
+                    body.keep(mailbox);
+                    return Err(LoadError::StartTimeout {
+                        server: entry.name.clone(),
+                        limit: entry.start_timeout,
+                    });
+                }
             }
         };
         let generation = GENERATION.fetch_add(1, Relaxed);
@@ -121,6 +122,7 @@ impl Instance {
             Ok(manifest) => Ok(Self {
                 entry: entry.clone(),
                 facts,
+                digest,
                 manifest: Arc::new(manifest),
                 generation,
                 mailbox,
@@ -143,6 +145,11 @@ impl Instance {
         &self.facts
     }
 
+    /// The SHA-256 of that file.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
     /// What the plugin said it offers when it started; [`Notice::Manifest`] says that it offers something else by now.
     pub fn manifest(&self) -> &Arc<Manifest> {
         &self.manifest
@@ -156,6 +163,11 @@ impl Instance {
     /// Calls that the plugin has neither answered nor dropped.
     pub fn calls_open(&self) -> usize {
         self.mailbox.calls_open()
+    }
+
+    /// How many bytes the plugin's heap has, to a few MiB: what Rust code allocated, not what C libraries did.
+    pub fn heap_bytes(&self) -> u64 {
+        self.mailbox.heap_bytes()
     }
 
     /// Whether the plugin served, and then ended although nobody had told it to.
@@ -216,29 +228,20 @@ impl Drop for Instance {
     }
 }
 
-fn vet_and_stage(entry: &ServerEntry) -> Result<(Facts, Staged), LoadError> {
-    let (server, path) = (entry.name.clone(), entry.plugin.clone());
-    let bytes = match stage::read(&path) {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(source)) => return Err(LoadError::Rejected { server, path, source }),
-        Err(source) => return Err(LoadError::Read { server, path, source }),
-    };
-    let facts = match vet::vet(&bytes) {
-        Ok(facts) => facts,
-        Err(source) => return Err(LoadError::Rejected { server, path, source }),
-    };
-    let staged = Staged::new(entry.name.as_str(), &bytes).map_err(|(path, source)| LoadError::Stage {
-        server,
-        path,
-        source,
-    })?;
-    Ok((facts, staged))
-}
-
 /// What the plugin's thread is to do.
 struct Job {
     entry: ServerEntry,
     mailbox: Arc<Mailbox>,
+    purpose: Purpose,
+}
+
+/// How far a plugin is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Until it is stopped.
+    Serve,
+    /// Until it has described itself.
+    Describe,
 }
 
 impl Job {
@@ -248,6 +251,7 @@ impl Job {
         let (library, result) = match Library::open(path) {
             Err(mismatch) => (None, Err(self.mismatch(path, mismatch))),
             Ok(library) => {
+                self.mailbox.say(Stage::Opened);
                 let result = self.serve(&library);
                 (Some(library), result)
             }
@@ -265,6 +269,10 @@ impl Job {
         let host = self.mailbox.host();
         let described =
             library.describe(&host).map_err(|reason| LoadError::Describe { server: server(), reason })?;
+        self.mailbox.say(Stage::Described(described.clone()));
+        if self.purpose == Purpose::Describe {
+            return Ok(());
+        }
         settings::check(&self.entry, &described)?;
         let settings = serde_json::Value::Object(self.entry.settings.clone()).to_string();
         let start = StartFacts {
@@ -292,31 +300,92 @@ impl Job {
     }
 }
 
+/// What a library that is tried out is doing.
+pub(super) enum Progress {
+    /// It is open, and its interface fits.
+    Opened,
+    /// What it says it is.
+    Described(Vec<u8>),
+    /// What it offers.
+    Ready(Vec<u8>),
+    /// Its thread is about to end.
+    Ended,
+}
+
+/// Opens and describes a library, starts it if `starts`, and closes it again; how that went, and what became of it.
+/// Waits for as long as it takes: whoever calls this can be killed.
+pub(super) fn try_out(
+    entry: &ServerEntry,
+    staged: Staged,
+    starts: bool,
+    tell: impl Fn(Progress),
+) -> (Result<(), LoadError>, String) {
+    let purpose = if starts { Purpose::Serve } else { Purpose::Describe };
+    let (body, mailbox) = match Body::begin(entry, staged, purpose) {
+        Ok(begun) => begun,
+        Err(error) => return (Err(error), String::new()),
+    };
+    while let Ok(stage) = body.stages.recv() {
+        match stage {
+            Stage::Opened => tell(Progress::Opened),
+            Stage::Described(json) => tell(Progress::Described(json)),
+            Stage::Ready(json) => {
+                tell(Progress::Ready(json));
+                mailbox.stop();
+            }
+            Stage::Ended => break,
+        }
+    }
+    tell(Progress::Ended);
+    let (result, unloaded) = body.finish(&mailbox);
+    (result, unloaded.to_string())
+}
+
 impl Body {
+    /// Opens the library on a thread made for it.
+    fn begin(
+        entry: &ServerEntry,
+        staged: Staged,
+        purpose: Purpose,
+    ) -> Result<(Self, Arc<Mailbox>), LoadError> {
+        let no_thread = |source: io::Error| LoadError::Thread { server: entry.name.clone(), source };
+        let (said, stages) = mpsc::channel();
+        let mailbox = Mailbox::new(entry.name.clone(), said, entry.heap_warn_bytes).map_err(no_thread)?;
+        let job = Job { entry: entry.clone(), mailbox: mailbox.clone(), purpose };
+        let path = staged.path().to_owned();
+        let thread = thread::Builder::new()
+            .name(format!("plugin:{}", entry.name))
+            .spawn(move || job.run(&path))
+            .map_err(no_thread)?;
+        Ok((Self { thread, stages, staged }, mailbox))
+    }
+
     /// Cleans up after a start that ended by itself; why it did.
     fn failed(self, entry: &ServerEntry, mailbox: &Arc<Mailbox>) -> LoadError {
-        let stopped = || LoadError::Declined {
+        let (result, _) = self.finish(mailbox);
+        result.err().unwrap_or_else(|| LoadError::Declined {
             server: entry.name.clone(),
             reason: "it returned without serving".into(),
-        };
+        })
+    }
+
+    /// Closes the library after its thread has said that it ends; how that ended, and what became of the library.
+    fn finish(self, mailbox: &Arc<Mailbox>) -> (Result<(), LoadError>, Unloaded) {
         let Self { thread, staged, .. } = self;
         let Some(Ended { library, result, .. }) = join(thread) else {
             keep(mailbox, staged);
-            return LoadError::Declined {
-                server: entry.name.clone(),
-                reason: "it returned without serving, and its thread does not end".into(),
-            };
+            return (Ok(()), Unloaded::Kept("its thread did not end".into()));
         };
-        match library {
-            Some(library) => drop(close(library, mailbox, staged)),
+        let unloaded = match library {
+            Some(library) => close(library, mailbox, staged),
             // Not opened, or opened but unknown: in the latter case the copy stays mapped.
-            None if census::mappings(staged.path()).is_ok_and(|left| left.is_empty()) => {}
+            None if census::mappings(staged.path()).is_ok_and(|left| left.is_empty()) => Unloaded::Gone,
             None => {
-                KEPT.fetch_add(1, Relaxed);
-                staged.keep();
+                keep(mailbox, staged);
+                Unloaded::Kept("nothing is known about its interface".into())
             }
-        }
-        result.err().unwrap_or_else(stopped)
+        };
+        (result, unloaded)
     }
 
     fn stop(self, mailbox: Arc<Mailbox>) -> Unloaded {
@@ -326,7 +395,7 @@ impl Body {
             let left = limit.saturating_duration_since(Instant::now());
             match self.stages.recv_timeout(left) {
                 // A plugin may announce itself again until the end.
-                Ok(Stage::Ready(_)) => {}
+                Ok(Stage::Ready(_) | Stage::Opened | Stage::Described(_)) => {}
                 Ok(Stage::Ended) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     self.keep(mailbox);

@@ -9,7 +9,7 @@
 
 #![expect(unsafe_code, reason = "dlopen, and calls into what it opened")]
 
-use std::{mem::ManuallyDrop, path::Path};
+use std::{mem::ManuallyDrop, path::Path, time::Duration};
 
 use abi_stable::{
     StableAbi,
@@ -178,6 +178,23 @@ pub(super) fn delete_key(key: u32) {
 pub(super) fn unmap(start: usize, stop: usize) {
     // SAFETY: a mapping of the plugin's private copy, made by the plugin itself, of which no code is left.
     unsafe { libc::munmap(start as *mut _, stop - start) };
+}
+
+/// The user whose rights this process has.
+pub(super) fn user_id() -> u32 {
+    // SAFETY: has no precondition and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// Makes this process one that leaves nothing behind and does not stay: no core file, and an end after `limit`
+/// whatever its threads do.
+pub(super) fn confine(limit: Duration) {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `none` is the struct it reads. Where it is refused, a crash leaves a core file as ever.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) };
+    let seconds = u32::try_from(limit.as_secs().saturating_add(1)).unwrap_or(u32::MAX);
+    // SAFETY: has no precondition; SIGALRM ends the process, which has no handler for it.
+    unsafe { libc::alarm(seconds) };
 }
 
 /// The kernel's id of this thread.

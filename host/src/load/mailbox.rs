@@ -29,6 +29,7 @@ use super::{
     call::{Answer, AnswerStatus, CallOptions, CancelReason, ClientAnswer, Closed, OpenCall, Request},
     census::Census,
     exchange::Exchange,
+    heap::Heap,
 };
 use crate::config::ServerName;
 
@@ -52,6 +53,10 @@ pub enum Notice {
 /// What a starting plugin tells the one who waits for it.
 #[derive(Debug)]
 pub(super) enum Stage {
+    /// Its library is open, and its interface fits.
+    Opened,
+    /// What it says it is.
+    Described(Vec<u8>),
     /// It serves; its manifest.
     Ready(Vec<u8>),
     /// Its thread is about to end.
@@ -77,6 +82,7 @@ pub(super) struct Mailbox {
     /// What the plugin offers by now, if nobody has taken it yet. Only the latest matters, and it may be large.
     announced: Mutex<Option<Vec<u8>>>,
     census: Mutex<Census>,
+    heap: Heap,
 }
 
 #[derive(Default)]
@@ -132,7 +138,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Mailbox {
-    pub(super) fn new(server: ServerName, stages: Sender<Stage>) -> io::Result<Arc<Self>> {
+    /// `heap_warn_bytes`: the heap from which on the log warns; 0: never.
+    pub(super) fn new(
+        server: ServerName,
+        stages: Sender<Stage>,
+        heap_warn_bytes: u64,
+    ) -> io::Result<Arc<Self>> {
         // SAFETY: has no precondition.
         let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
         if fd < 0 {
@@ -154,6 +165,7 @@ impl Mailbox {
             notices: (notices, Mutex::new(Some(noticed))),
             announced: Mutex::default(),
             census: Mutex::default(),
+            heap: Heap::new(heap_warn_bytes),
         }))
     }
 
@@ -170,6 +182,11 @@ impl Mailbox {
 
     pub(super) fn census(&self) -> MutexGuard<'_, Census> {
         lock(&self.census)
+    }
+
+    /// How many bytes the plugin's heap has.
+    pub(super) fn heap_bytes(&self) -> u64 {
+        self.heap.bytes()
     }
 
     pub(super) fn say(&self, stage: Stage) {

@@ -1,6 +1,6 @@
 //! Step 2 of 5, load: turns checked server entries into running servers.
 //!
-//! In:   `&[ServerEntry]`, in file order.
+//! In:   `&[ServerEntry]`, in file order, to a [`Loader`].
 //! Out:  `Vec<Server>` in the same order, each running or failed with its reason; `unload` walks it backwards.
 //! Fails: never as a whole: a server that does not start is `Server::Failed`, the others run.
 //! Never: HTTP, MCP, TOML. Unsafe code: only in `library` and `mailbox`.
@@ -12,17 +12,32 @@ mod call;
 mod census;
 mod error;
 mod exchange;
+mod heap;
 mod instance;
+mod intake;
 mod library;
 mod mailbox;
 mod manifest;
 mod settings;
 mod stage;
+mod trial;
 mod vet;
 
-use std::sync::Arc;
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
 
-use crate::config::ServerEntry;
+use crate::config::{Digest, Plugins, ServerEntry};
+use intake::Accepted;
+use stage::Staged;
+use trial::Trials;
 
 pub use call::{
     Answer, AnswerStatus, CallEvent, CallFacts, CallOptions, CancelReason, ClientAnswer, Closed,
@@ -30,9 +45,11 @@ pub use call::{
 };
 pub use error::{LoadError, chain};
 pub use instance::{Instance, Unloaded, leave_at_once, leave_process};
+pub use intake::PluginFile;
 pub use mailbox::Notice;
 pub use manifest::{Manifest, ManifestError, TaskSupport, ToolSpec};
-pub use vet::{Facts, Rejection};
+pub use trial::{Failure, Fault, Step, Tried, child::run as run_trial};
+pub use vet::{Facts, Rejection, vet};
 
 /// One `[[server]]` table after this step.
 #[derive(Debug)]
@@ -53,20 +70,111 @@ pub struct Failed {
     pub error: LoadError,
 }
 
-/// Loads every server, in order. Blocks: plugins start one after the other.
-pub fn load_all(entries: &[ServerEntry]) -> Vec<Server> {
-    stage::sweep();
-    entries.iter().map(load).collect()
+/// Loads servers, and remembers which files have passed their trial.
+#[derive(Debug)]
+pub struct Loader {
+    trials: Trials,
 }
 
-/// Loads one server.
-pub fn load(entry: &ServerEntry) -> Server {
+/// A library that may be loaded: checked, tried, copied.
+struct Prepared {
+    facts: Facts,
+    digest: Digest,
+    staged: Staged,
+}
+
+impl Loader {
+    /// A loader that tries files in children of this very program, which has to be the gateway.
+    pub fn new(plugins: &Plugins) -> Self {
+        // Not the path it was started by: another program may lie there by now.
+        Self::with_program("/proc/self/exe".into(), plugins)
+    }
+
+    /// A loader that tries files in children of the gateway at `program`.
+    pub fn with_program(program: PathBuf, plugins: &Plugins) -> Self {
+        stage::sweep();
+        Self { trials: Trials::new(program, plugins) }
+    }
+
+    /// Loads every server. Blocks. Files are checked and tried side by side, plugins started in order.
+    pub fn load_all(&self, entries: &[ServerEntry]) -> Vec<Server> {
+        let next = AtomicUsize::new(0);
+        let prepared: Vec<Mutex<Option<Result<Prepared, LoadError>>>> =
+            entries.iter().map(|_| Mutex::default()).collect();
+        let work = || {
+            while let Some((entry, place)) = pair_at(entries, &prepared, next.fetch_add(1, Relaxed)) {
+                *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.prepare(entry));
+            }
+        };
+        thread::scope(|scope| {
+            let workers = thread::available_parallelism().map_or(1, usize::from).min(entries.len());
+            // This thread is one of them.
+            (1..workers).for_each(|_| drop(scope.spawn(work)));
+            work();
+        });
+        let prepared =
+            prepared.into_iter().map(|place| place.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let start = |(entry, prepared): (&ServerEntry, Option<Result<Prepared, LoadError>>)| {
+            start(entry, prepared.expect("the workers went through all of them"))
+        };
+        entries.iter().zip(prepared).map(start).collect()
+    }
+
+    /// Loads one server. Blocks.
+    pub fn load(&self, entry: &ServerEntry) -> Server {
+        start(entry, self.prepare(entry))
+    }
+
+    /// Opens, describes and closes a library in a child process; with `settings`, starts it as well. `limit`: how long
+    /// that may take.
+    pub fn try_out(
+        &self,
+        file: &PluginFile,
+        limit: Duration,
+        settings: Option<serde_json::Map<String, serde_json::Value>>,
+    ) -> Result<Tried, Fault> {
+        let no_copy = |(path, error): (PathBuf, io::Error)| Fault::NoChild {
+            reason: format!("no copy of it can be made at `{}`: {error}", path.display()),
+        };
+        let nodelete_at = vet::vet(&file.bytes).ok().and_then(|facts| facts.nodelete_at);
+        let staged = Staged::new("library", &file.bytes, nodelete_at).map_err(no_copy)?;
+        self.trials.hold(staged.path(), limit, settings)
+    }
+
+    /// Everything that can be done before any code of the plugin runs in this process.
+    fn prepare(&self, entry: &ServerEntry) -> Result<Prepared, LoadError> {
+        let Accepted { bytes, digest, facts } = intake::accept(entry)?;
+        let (server, path) = (entry.name.clone(), entry.plugin.clone());
+        let staged = Staged::new(server.as_str(), &bytes, facts.nodelete_at);
+        let staged =
+            staged.map_err(|(path, source)| LoadError::Stage { server: server.clone(), path, source })?;
+        let tried = self.trials.judge(digest, staged.path(), entry.start_timeout);
+        tried.map_err(|fault| LoadError::of_trial(server, path, fault))?;
+        Ok(Prepared { facts, digest, staged })
+    }
+}
+
+fn pair_at<'a, A, B>(a: &'a [A], b: &'a [B], at: usize) -> Option<(&'a A, &'a B)> {
+    Some((a.get(at)?, b.get(at)?))
+}
+
+fn start(entry: &ServerEntry, prepared: Result<Prepared, LoadError>) -> Server {
     let began = std::time::Instant::now();
     let elapsed_ms = || began.elapsed().as_micros() as f64 / 1000.0;
-    match Instance::start(entry) {
-        Ok(instance) => {
+    let started = prepared.and_then(|Prepared { facts, digest, staged }| {
+        let asked_to_stay = facts.asks_to_stay();
+        Instance::start(entry, facts, digest, staged).map(|instance| (instance, asked_to_stay))
+    });
+    match started {
+        Ok((instance, asked_to_stay)) => {
             let (server, version) = (entry.name.as_str(), instance.manifest().version.as_str());
             let tools = instance.manifest().tools.len();
+            if asked_to_stay {
+                tracing::info!(
+                    server,
+                    "its file asks never to be unloaded; the gateway's copy of it does not"
+                );
+            }
             tracing::info!(server, version, tools, elapsed_ms = elapsed_ms(), "server loaded");
             Server::Running(Arc::new(instance))
         }

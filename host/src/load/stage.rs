@@ -5,36 +5,43 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
-
-use super::vet::Rejection;
-
-/// Largest library that is read, in bytes.
-const LIBRARY_MAX: u64 = 1 << 30;
 
 /// A private copy. Dropping it deletes the file; a mapping of it stays valid.
 #[derive(Debug)]
 pub(super) struct Staged {
     path: PathBuf,
+    owned: bool,
 }
 
 impl Staged {
-    /// Writes `bytes` under a name that was never used before and will not be again.
-    pub(super) fn new(server: &str, bytes: &[u8]) -> Result<Self, (PathBuf, io::Error)> {
+    /// Writes `bytes` under a name that was never used before and will not be again. `nodelete_at`: where they ask never
+    /// to be unloaded, which the copy does not.
+    pub(super) fn new(
+        server: &str,
+        bytes: &[u8],
+        nodelete_at: Option<usize>,
+    ) -> Result<Self, (PathBuf, io::Error)> {
         let unique = uuid::Uuid::now_v7().simple();
         let directory = std::env::temp_dir().join(format!("gateway-{}-{unique}", std::process::id()));
         let path = directory.join(format!("{server}.so"));
         let written = DirBuilder::new().mode(0o700).create(&directory).and_then(|()| {
-            OpenOptions::new().write(true).create_new(true).mode(0o500).open(&path)?.write_all(bytes)
+            let file = OpenOptions::new().write(true).create_new(true).mode(0o500).open(&path)?;
+            write_copy(&file, bytes, nodelete_at)
         });
-        let staged = Self { path };
+        let staged = Self { path, owned: true };
         match written {
             Ok(()) => Ok(staged),
             Err(error) => Err((staged.path.clone(), error)),
         }
+    }
+
+    /// A copy that another process made and will delete.
+    pub(super) fn of_another(path: PathBuf) -> Self {
+        Self { path, owned: false }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -49,10 +56,21 @@ impl Staged {
 
 impl Drop for Staged {
     fn drop(&mut self) {
+        if !self.owned {
+            return;
+        }
         // Nothing is lost if it stays: it is a copy in a directory for temporary files.
         let _ = fs::remove_file(&self.path);
         let _ = self.path.parent().map(fs::remove_dir);
     }
+}
+
+fn write_copy(mut file: &File, bytes: &[u8], nodelete_at: Option<usize>) -> io::Result<()> {
+    file.write_all(bytes)?;
+    let Some(flags) = nodelete_at.and_then(|at| Some((at, bytes.get(at)?))) else { return Ok(()) };
+    // DF_1_NODELETE, in the value of the dynamic entry DT_FLAGS_1.
+    const NODELETE: u8 = 0x8;
+    file.write_all_at(&[flags.1 & !NODELETE], flags.0 as u64)
 }
 
 /// Deletes what gateways have left that were killed before they could. A mapping of it would stay valid.
@@ -70,33 +88,13 @@ pub(super) fn sweep() {
     }
 }
 
-/// Reads a plugin's file. The inner error: it can be read, but is no plugin.
-pub(super) fn read(path: &Path) -> io::Result<Result<Vec<u8>, Rejection>> {
-    // O_NONBLOCK: opening a fifo would otherwise wait for a writer.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Ok(Err(Rejection::NotAFile));
-    }
-    if metadata.len() > LIBRARY_MAX {
-        return Ok(Err(Rejection::TooLarge { bytes: metadata.len(), most: LIBRARY_MAX }));
-    }
-    read_all(file, metadata.len()).map(Ok)
-}
-
-fn read_all(file: File, len: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(len as usize);
-    file.take(LIBRARY_MAX).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_a_dead_gateway_left_is_swept_and_what_a_living_one_has_is_not() {
-        let own = Staged::new("greet", b"mine").expect("a copy");
+        let own = Staged::new("greet", b"mine", None).expect("a copy");
         // No process can have this id: it is above the kernel's limit.
         let dead = std::env::temp_dir().join(format!("gateway-4294967295-{}", uuid::Uuid::now_v7().simple()));
         let alike = std::env::temp_dir().join("gateway-4294967295-notes");

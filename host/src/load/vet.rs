@@ -1,13 +1,29 @@
 //! What can be known about a plugin without running any of it. Pure: looks at bytes.
+//!
+//! In:   the content of a file, whoever wrote it.
+//! Out:  [`Facts`], if the dynamic linker may have it at all; whether this gateway takes it is [`Facts::judge`]'s.
+//! Never: maps, opens or trusts anything in it. Any bytes give an answer (pinned by the fuzz target `vet`).
 
-use object::{
-    Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, elf,
-    read::elf::{ElfFile64, FileHeader as _, ProgramHeader as _},
-};
+mod elf;
+
 use plugin_api::abi::{self, Descriptor};
 
+use crate::config::Digest;
+
+/// What every process of a gateway has loaded anyway, or loads for any Rust code: glibc and GCC's unwinder.
+const RUNTIME: [&str; 8] = [
+    "libc.so.6",
+    "libm.so.6",
+    "libgcc_s.so.1",
+    "libpthread.so.0",
+    "libdl.so.2",
+    "librt.so.1",
+    "ld-linux-x86-64.so.2",
+    "ld-linux-aarch64.so.1",
+];
+
 /// Why a file is no plugin for this gateway.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields of an error are what its message says they are")]
 pub enum Rejection {
     /// A directory, a fifo, a device.
@@ -19,6 +35,19 @@ pub enum Rejection {
     /// Beyond what this gateway reads into memory.
     #[error("the file has {bytes} bytes, more than the {most} that are read")]
     TooLarge { bytes: u64, most: u64 },
+    /// Anybody may put other code there.
+    #[error("every user of this machine may write {what}; `chmod o-w` it, or pin the file with `sha256`")]
+    Exposed { what: String },
+    /// Who owns it may put other code there.
+    #[error(
+        "it belongs to user {owner}, neither to root nor to the gateway's user {ours}; `chown` it, or pin it with `sha256`"
+    )]
+    Foreign { owner: u32, ours: u32 },
+    /// Not the content that gateway.toml asks for.
+    #[error(
+        "its SHA-256 is {found}, but `sha256` pins it to {pinned}; put the pinned file back, or pin this one if you trust it"
+    )]
+    OtherContent { found: Digest, pinned: Digest },
     /// Text, an archive, a 32-bit library, half a header.
     #[error("it is not a 64-bit ELF shared library; name the `.so` that cargo makes of a `cdylib` crate")]
     NotElf,
@@ -34,6 +63,9 @@ pub enum Rejection {
     /// The headers contradict themselves.
     #[error("its ELF headers are damaged: {reason}; copy it again")]
     Damaged { reason: String },
+    /// Loading it would make every stack of the process executable.
+    #[error("it asks for an executable stack, for the whole process; link it with `-z noexecstack`")]
+    ExecutableStack,
     /// A shared library, but not one of ours.
     #[error(
         "it is not a gateway plugin: it does not export `{}`; write `export_plugin!(..)` in it",
@@ -58,6 +90,14 @@ pub enum Rejection {
          panic = \"unwind\""
     )]
     PanicAborts,
+    /// It would bring in libraries that nobody has looked at.
+    #[error(
+        "it would bring {} into the process, which the gateway cannot check; link statically, or allow it with \
+         `needs = [{}]`",
+        .libraries.join(" and "),
+        .libraries.iter().map(|library| format!("{library:?}")).collect::<Vec<_>>().join(", ")
+    )]
+    Needs { libraries: Vec<String> },
 }
 
 /// What the file says about itself.
@@ -69,96 +109,46 @@ pub struct Facts {
     pub version: String,
     /// The plugin-api it was built with.
     pub plugin_api: String,
+    /// What a panic in it does: `unwind`, or `abort`.
+    pub panic: String,
+    /// The shared libraries it needs, in its own order.
+    pub needs: Vec<String>,
+    /// Where the file asks never to be unloaded (`-z nodelete`), if it does: the offset of the byte with the flag.
+    pub(super) nodelete_at: Option<usize>,
 }
 
-#[cfg(target_arch = "x86_64")]
-const MACHINE: (elf::Machine, &str) = (elf::EM_X86_64, "x86_64");
-#[cfg(target_arch = "aarch64")]
-const MACHINE: (elf::Machine, &str) = (elf::EM_AARCH64, "aarch64");
+impl Facts {
+    /// Whether it asks never to be unloaded. The gateway's copy of it does not.
+    pub fn asks_to_stay(&self) -> bool {
+        self.nodelete_at.is_some()
+    }
 
-/// Decides whether `bytes` may be handed to the dynamic linker.
-pub(super) fn vet(bytes: &[u8]) -> Result<Facts, Rejection> {
-    if bytes.is_empty() {
-        return Err(Rejection::Empty);
-    }
-    let damaged = |e: object::Error| Rejection::Damaged { reason: e.to_string() };
-    let header = elf::FileHeader64::<Endianness>::parse(bytes).map_err(|_| Rejection::NotElf)?;
-    let endian = header.endian().map_err(|_| Rejection::NotElf)?;
-    check_machine(header, endian)?;
-    check_length(header, endian, bytes)?;
-    let file = ElfFile64::<Endianness>::parse(bytes).map_err(damaged)?;
-    if !exports_root(&file) {
-        return Err(Rejection::NoRoot);
-    }
-    let section = file.section_by_name(abi::DESCRIPTOR_SECTION).ok_or(Rejection::NoDescriptor)?;
-    let text = section.data().map_err(damaged)?;
-    let said = str::from_utf8(text).ok().and_then(Descriptor::parse).ok_or(Rejection::NoDescriptor)?;
-    check_descriptor(&said)?;
-    Ok(Facts { name: said.name.into(), version: said.version.into(), plugin_api: said.plugin_api.into() })
-}
-
-fn exports_root(file: &ElfFile64<'_, Endianness>) -> bool {
-    file.dynamic_symbols().any(|s| s.is_definition() && s.name_bytes() == Ok(abi::ROOT_SYMBOL.as_bytes()))
-}
-
-fn check_machine(header: &elf::FileHeader64<Endianness>, endian: Endianness) -> Result<(), Rejection> {
-    let (machine, ours) = MACHINE;
-    let found = header.e_machine(endian);
-    if found != machine {
-        let name = match found {
-            elf::EM_X86_64 => "x86_64".into(),
-            elf::EM_AARCH64 => "aarch64".into(),
-            elf::EM_RISCV => "riscv".into(),
-            elf::EM_S390 => "s390x".into(),
-            elf::EM_PPC64 => "powerpc64".into(),
-            other => format!("ELF machine {}", other.0),
-        };
-        return Err(Rejection::WrongMachine { found: name, ours });
-    }
-    match header.e_type(endian) {
-        elf::ET_DYN => Ok(()),
-        elf::ET_EXEC => Err(Rejection::NotShared { what: "program" }),
-        elf::ET_REL => Err(Rejection::NotShared { what: "object file" }),
-        elf::ET_CORE => Err(Rejection::NotShared { what: "core dump" }),
-        _ => Err(Rejection::NotElf),
-    }
-}
-
-/// A file shorter than its headers say would end the process with SIGBUS once mapped.
-fn check_length(
-    header: &elf::FileHeader64<Endianness>,
-    endian: Endianness,
-    bytes: &[u8],
-) -> Result<(), Rejection> {
-    let has = bytes.len() as u64;
-    let table_end =
-        |offset: u64, count: u16, size: u16| offset.saturating_add(u64::from(count) * u64::from(size));
-    let programs = table_end(header.e_phoff(endian), header.e_phnum(endian), header.e_phentsize(endian));
-    let sections = table_end(header.e_shoff(endian), header.e_shnum(endian), header.e_shentsize(endian));
-    let needed = programs.max(sections);
-    if needed > has {
-        return Err(Rejection::Truncated { needed, has });
-    }
-    let damaged = |e: object::Error| Rejection::Damaged { reason: e.to_string() };
-    for segment in header.program_headers(endian, bytes).map_err(damaged)? {
-        let end = segment.p_offset(endian).saturating_add(segment.p_filesz(endian));
-        if segment.p_type(endian) == elf::PT_LOAD && end > has {
-            return Err(Rejection::Truncated { needed: end, has });
+    /// Decides whether this gateway takes it; `allowed`: libraries beside the C runtime that it may need.
+    pub fn judge(&self, allowed: &[String]) -> Result<(), Rejection> {
+        let major = |version: &str| version.split('.').next().map(str::to_owned);
+        if major(&self.plugin_api) != major(abi::VERSION) {
+            return Err(Rejection::WrongVersion { found: self.plugin_api.clone(), ours: abi::VERSION });
         }
-        if segment.p_type(endian) == elf::PT_INTERP {
-            return Err(Rejection::NotShared { what: "program" });
+        if self.panic != "unwind" {
+            return Err(Rejection::PanicAborts);
         }
+        let unknown = |library: &&String| !RUNTIME.contains(&library.as_str()) && !allowed.contains(library);
+        let libraries: Vec<String> = self.needs.iter().filter(unknown).cloned().collect();
+        if libraries.is_empty() { Ok(()) } else { Err(Rejection::Needs { libraries }) }
     }
-    Ok(())
 }
 
-fn check_descriptor(said: &Descriptor<'_>) -> Result<(), Rejection> {
-    let major = |version: &str| version.split('.').next().map(str::to_owned);
-    if major(said.plugin_api) != major(abi::VERSION) {
-        return Err(Rejection::WrongVersion { found: said.plugin_api.into(), ours: abi::VERSION });
-    }
-    if said.panic != "unwind" {
-        return Err(Rejection::PanicAborts);
-    }
-    Ok(())
+/// Reads what `bytes` say of themselves, if they may be handed to the dynamic linker.
+pub fn vet(bytes: &[u8]) -> Result<Facts, Rejection> {
+    let library = elf::read(bytes)?;
+    let said = str::from_utf8(library.descriptor).ok().and_then(Descriptor::parse);
+    let said = said.ok_or(Rejection::NoDescriptor)?;
+    Ok(Facts {
+        name: said.name.into(),
+        version: said.version.into(),
+        plugin_api: said.plugin_api.into(),
+        panic: said.panic.into(),
+        needs: library.needs,
+        nodelete_at: library.nodelete_at,
+    })
 }

@@ -1,6 +1,6 @@
 //! The plugin's heap: the system's, with a list of what is live, so that what the plugin's statics still own at
 //! the end can be given back. (Statics are never dropped: without this every generation leaks them, 31 MiB for
-//! one that has printed a backtrace.)
+//! one that has printed a backtrace.) It also counts, so that the host can tell who takes the memory.
 //!
 //! | unsafe | why it holds | test that pins it |
 //! |---|---|---|
@@ -13,10 +13,12 @@ use std::{
     cell::{Cell, UnsafeCell},
     ptr::null_mut,
     sync::atomic::{
-        AtomicBool, AtomicUsize,
+        AtomicBool, AtomicIsize, AtomicUsize,
         Ordering::{Acquire, Relaxed, Release},
     },
 };
+
+use super::HOST;
 
 /// Precedes each block.
 #[repr(C)]
@@ -31,18 +33,27 @@ struct Node {
 /// Lists, so that threads seldom wait for one another.
 const SHARDS: usize = 8;
 
+/// How far a shard's share may be from what was last told of it, in bytes.
+const GRAIN: isize = 256 << 10;
+
 /// One list and its lock, on a cache line of its own.
 #[repr(align(64))]
 struct Shard {
     busy: AtomicBool,
     head: UnsafeCell<*mut Node>,
+    /// Bytes taken, less those given back, that nobody has been told of.
+    untold: UnsafeCell<isize>,
 }
 
-// SAFETY: `head` and the nodes reached from it are touched only inside `with`, which excludes.
+/// The bytes the host was last told of.
+static TOLD: AtomicIsize = AtomicIsize::new(0);
+
+// SAFETY: `head`, `untold` and the nodes reached from it are touched only inside `with`, which excludes.
 unsafe impl Sync for Shard {}
 
-static LISTS: [Shard; SHARDS] =
-    [const { Shard { busy: AtomicBool::new(false), head: UnsafeCell::new(null_mut()) } }; SHARDS];
+static LISTS: [Shard; SHARDS] = [const {
+    Shard { busy: AtomicBool::new(false), head: UnsafeCell::new(null_mut()), untold: UnsafeCell::new(0) }
+}; SHARDS];
 static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
 thread_local! {
     // Const and without a destructor: needs no allocation and no registration of its own.
@@ -59,6 +70,27 @@ impl Shard {
         let result = f(self.head.get());
         self.busy.store(false, Release);
         result
+    }
+
+    /// Counts bytes taken or given back; answers what is to be told by now. To be called inside `with` only.
+    fn count(&self, bytes: isize) -> isize {
+        // SAFETY: ours while `with` runs the caller.
+        let untold = unsafe { *self.untold.get() } + bytes;
+        let is_due = untold.abs() >= GRAIN;
+        // SAFETY: as above.
+        unsafe { *self.untold.get() = if is_due { 0 } else { untold } };
+        if is_due { untold } else { 0 }
+    }
+}
+
+/// Tells the host how large the heap is. Not inside `with`: the host takes its time.
+fn tell(change: isize) {
+    if change == 0 {
+        return;
+    }
+    let bytes = TOLD.fetch_add(change, Relaxed) + change;
+    if let Some(host) = HOST.get() {
+        (host.table.heap())(host.context, u64::try_from(bytes).unwrap_or(0));
     }
 }
 
@@ -100,7 +132,7 @@ unsafe impl GlobalAlloc for Heap {
         // SAFETY: the padding has room for a node in front of the block.
         let node = unsafe { block.sub(size_of::<Node>()) }.cast::<Node>();
         let shard = my_shard();
-        LISTS[shard].with(|head| {
+        let change = LISTS[shard].with(|head| {
             // SAFETY: the list is ours while `with` runs us.
             let next = unsafe { *head };
             // SAFETY: `node` is memory of this block's own, aligned to 16 as every block is.
@@ -111,7 +143,9 @@ unsafe impl GlobalAlloc for Heap {
             }
             // SAFETY: as above.
             unsafe { *head = node };
+            LISTS[shard].count(layout.size().cast_signed())
         });
+        tell(change);
         block
     }
 
@@ -122,7 +156,7 @@ unsafe impl GlobalAlloc for Heap {
         let base = unsafe { (*node).base };
         // SAFETY: as for `base`.
         let shard = unsafe { (*node).shard };
-        LISTS[shard].with(|head| {
+        let change = LISTS[shard].with(|head| {
             // SAFETY: the list is ours while `with` runs us, and `node` is in it.
             let Node { previous, next, .. } = unsafe { node.read() };
             if previous.is_null() {
@@ -136,7 +170,9 @@ unsafe impl GlobalAlloc for Heap {
                 // SAFETY: as above.
                 unsafe { (*next).previous = previous };
             }
+            LISTS[shard].count(-layout.size().cast_signed())
         });
+        tell(change);
         let Some(whole) = whole(layout) else { return };
         // SAFETY: `base` came from `System` with this very layout.
         unsafe { System.dealloc(base, whole) };
@@ -179,6 +215,18 @@ mod tests {
             // SAFETY: `alloc` gave it for this layout.
             unsafe { Heap.dealloc(block, layout) };
         }
+    }
+
+    #[test]
+    fn what_is_taken_is_told_in_grains() {
+        let shard = Shard {
+            busy: AtomicBool::new(false),
+            head: UnsafeCell::new(null_mut()),
+            untold: UnsafeCell::new(0),
+        };
+        let count = |bytes: isize| shard.with(|_| shard.count(bytes));
+        assert_eq!([count(1), count(GRAIN - 2), count(1), count(5)], [0, 0, GRAIN, 0]);
+        assert_eq!([count(-5), count(-GRAIN), count(2 * GRAIN)], [0, -GRAIN, 2 * GRAIN]);
     }
 
     #[test]

@@ -123,6 +123,7 @@ extern "C" fn max_level(_: *const c_void) -> u32 {
 }
 extern "C" fn thread(_: *const c_void, _: u32, _: i32) {}
 extern "C" fn thread_key(_: *const c_void, _: u32, _: bool) {}
+extern "C" fn heap(_: *const c_void, _: u64) {}
 extern "C" fn mapping(_: *const c_void, _: usize, _: usize, _: bool) {}
 
 fn host() -> Host {
@@ -142,6 +143,7 @@ fn host() -> Host {
         max_level,
         thread,
         thread_key,
+        heap,
         mapping,
     };
     let table = table.leak_into_prefix();

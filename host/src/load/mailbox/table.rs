@@ -273,6 +273,15 @@ extern "C" fn thread_key(context: *const c_void, key: u32, made: bool) {
     of(context).census().key(key, made);
 }
 
+extern "C" fn heap(context: *const c_void, bytes: u64) {
+    let mailbox = of(context);
+    if mailbox.heap.grew_to(bytes) {
+        let server = mailbox.server.as_str();
+        // Logging may panic while thread-locals are destroyed, see `log`.
+        let _ = catch_unwind(AssertUnwindSafe(|| tracing::warn!(server, bytes, "server's heap is large")));
+    }
+}
+
 extern "C" fn mapping(context: *const c_void, at: usize, len: usize, made: bool) {
     let mut census = of(context).census();
     if made {
@@ -299,6 +308,7 @@ pub(super) const TABLE: HostTableRef = {
         max_level,
         thread,
         thread_key,
+        heap,
         mapping,
     });
     HostTableRef(WITH_METADATA.static_as_prefix())

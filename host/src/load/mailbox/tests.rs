@@ -10,7 +10,7 @@ use crate::load::{CallEvent, CallFacts, Tasks};
 
 fn mailbox() -> Arc<Mailbox> {
     let name = ServerName::parse("test").expect("a name");
-    Mailbox::new(name, channel().0).expect("a descriptor")
+    Mailbox::new(name, channel().0, 0).expect("a descriptor")
 }
 
 fn peek(mailbox: &Arc<Mailbox>) -> Option<(u32, u64)> {
@@ -76,7 +76,7 @@ async fn a_reply_after_the_end_of_the_plugin_is_nobodys() {
 #[test]
 fn the_first_manifest_starts_the_server_and_of_later_ones_the_latest_is_kept() {
     let (said, stages) = channel();
-    let mailbox = Mailbox::new(ServerName::parse("test").expect("a name"), said).expect("a descriptor");
+    let mailbox = Mailbox::new(ServerName::parse("test").expect("a name"), said, 0).expect("a descriptor");
     let host = mailbox.host();
     let answers: Vec<u32> = (0..1000)
         .map(|number| {
