@@ -1,10 +1,15 @@
 //! What plugins do wrong in a call, and that it hurts nobody but the caller.
 
+use std::{fs, path::Path};
+
 use insta::assert_snapshot;
 use serde_json::json;
 use tests::{Gateway, config, server};
 
-use crate::problem::problem_of_call;
+use crate::{
+    problem::{call, problem_of_call},
+    unload::unloaded,
+};
 
 async fn check_greets(gateway: &Gateway) {
     let answer = gateway.post("/greet/tools/echoHai", r#"{"userName":"Ada"}"#).await;
@@ -135,7 +140,7 @@ async fn a_call_that_is_held_holds_up_nobody() {
         let same_server = gateway.post("/holds_calls/tools/count", r#"{"to":3}"#).await;
         assert_eq!(same_server.body, r#"{"result":3}"#);
         check_greets(&gateway).await;
-        std::fs::write(gateway.folder().join("release"), "").expect("a file");
+        fs::write(gateway.folder().join("release"), "").expect("a file");
     };
     let (answer, ()) = tokio::join!(call, meanwhile);
     assert_eq!(answer.body, r#"{"result":"released"}"#);
@@ -154,4 +159,143 @@ async fn a_plugin_that_ends_by_itself_is_said_to_have() {
     assert_eq!(gateway.post("/greet/tools/echoHai", r#"{"userName":"Ada"}"#).await.status.as_u16(), 200);
     gateway.signal("TERM");
     assert_eq!(gateway.ended().await.0, Some(0));
+}
+
+#[tokio::test]
+async fn a_panic_on_a_thread_or_in_a_task_of_a_plugins_own_is_for_the_plugin_to_deal_with() {
+    let gateway = Gateway::start(&["panics_in_thread", "panics_in_poll"]).await;
+    let thread = gateway.post("/panics_in_thread/tools/panic", "{}").await;
+    assert_eq!(thread.body, r#"{"result":"it panicked"}"#);
+    let task = gateway.post("/panics_in_poll/tools/panic", r#"{"place":"task"}"#).await;
+    assert_eq!(task.body, r#"{"result":"the task panicked"}"#);
+    for (server, text) in [
+        ("panics_in_thread", "panic: on a thread of its own"),
+        ("panics_in_poll", "panic: in the second poll"),
+    ] {
+        gateway.event_with(text, &[("server", server)]).await;
+    }
+    gateway.signal("TERM");
+    let (code, log) = gateway.ended().await;
+    assert_eq!(code, Some(0));
+    assert_snapshot!(unloaded(&log), @r"
+    panics_in_poll gone
+    panics_in_thread gone
+    ");
+}
+
+#[tokio::test]
+async fn a_panic_in_a_poll_ends_its_call_only() {
+    let gateway = Gateway::start(&["panics_in_poll"]).await;
+    let path = "/panics_in_poll/tools/panic";
+    assert_snapshot!(problem_of_call(&gateway, path, r#"{"place":"call"}"#).await, @r#"
+    500 plugin_panicked: The tool crashed
+    the tool panics_in_poll/panic crashed on this call; other calls are not affected and the crash was logged
+    server: "panics_in_poll"
+    tool: "panic"
+    "#);
+    let next = gateway.post(path, r#"{"place":"task"}"#).await;
+    assert_eq!(next.body, r#"{"result":"the task panicked"}"#);
+}
+
+/// Waits for the file that a fixture makes when its call runs, and takes it away.
+async fn started(folder: &Path) {
+    while fs::remove_file(folder.join("started")).is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_tool_that_blocks_or_spins_stalls_its_own_server_only() {
+    let server = server("blocks_its_thread", "blocks_its_thread") + "call_timeout = \"1s\"\n";
+    let gateway = Gateway::with_config(&(config(&["greet"]) + &server)).await;
+    let folder = gateway.folder();
+    for tool in ["block", "spin"] {
+        let path = format!("/blocks_its_thread/tools/{tool}");
+        let arguments = json!({ "directory": folder }).to_string();
+        let stalled = problem_of_call(&gateway, &path, &arguments);
+        let meanwhile = async {
+            started(folder).await;
+            check_greets(&gateway).await;
+            problem_of_call(&gateway, "/blocks_its_thread/tools/ping", "{}").await
+        };
+        let (stalled, ping) = tokio::join!(stalled, meanwhile);
+        for shown in [stalled, ping] {
+            assert!(shown.starts_with("504 tool_timeout"), "{tool}: {shown}");
+        }
+        check_greets(&gateway).await;
+        fs::write(folder.join("release"), "").expect("a file");
+        let ping = gateway.post("/blocks_its_thread/tools/ping", "{}").await;
+        assert_eq!(ping.body, r#"{"result":"pong"}"#, "after {tool}");
+        fs::remove_file(folder.join("release")).expect("it is there");
+    }
+    gateway.signal("TERM");
+    let (code, log) = gateway.ended().await;
+    assert_eq!((code, unloaded(&log).as_str()), (Some(0), "blocks_its_thread gone\ngreet gone"));
+}
+
+#[tokio::test]
+async fn where_a_plugin_has_two_threads_a_blocked_one_leaves_the_other() {
+    let server = server("blocks_its_thread", "blocks_its_thread") + "threads = 2\n";
+    let gateway = Gateway::with_config(&(config(&[]) + &server)).await;
+    let folder = gateway.folder();
+    let blocked = gateway.post("/blocks_its_thread/tools/block", json!({ "directory": folder }).to_string());
+    let meanwhile = async {
+        started(folder).await;
+        for _ in 0..20 {
+            let ping = gateway.post("/blocks_its_thread/tools/ping", "{}").await;
+            assert_eq!(ping.body, r#"{"result":"pong"}"#);
+        }
+        fs::write(folder.join("release"), "").expect("a file");
+    };
+    let (blocked, ()) = tokio::join!(blocked, meanwhile);
+    assert_eq!(blocked.body, r#"{"result":"released"}"#);
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_stuck_when_the_gateway_stops_is_left_behind() {
+    let server = server("blocks_its_thread", "blocks_its_thread") + "call_timeout = \"50ms\"\n";
+    let gateway = Gateway::with_config(&(config(&["greet"]) + &server)).await;
+    let arguments = json!({ "directory": gateway.folder() }).to_string();
+    let stuck = problem_of_call(&gateway, "/blocks_its_thread/tools/spin", &arguments).await;
+    assert!(stuck.starts_with("504 tool_timeout"), "{stuck}");
+    started(gateway.folder()).await;
+    gateway.signal("TERM");
+    let (code, log) = gateway.ended().await;
+    assert_eq!(code, Some(0));
+    assert_snapshot!(unloaded(&log), @r"
+    blocks_its_thread kept its main function did not return within 8s
+    greet gone
+    ");
+}
+
+#[tokio::test]
+async fn a_tool_that_never_returns_costs_its_callers_their_time_only() {
+    let server = server("never_returns", "never_returns") + "call_timeout = \"50ms\"\n";
+    let gateway = Gateway::with_config(&(config(&["greet"]) + &server)).await;
+    for _ in 0..3 {
+        let shown = problem_of_call(&gateway, "/never_returns/tools/wait", "{}").await;
+        assert!(shown.starts_with("504 tool_timeout"), "{shown}");
+    }
+    check_greets(&gateway).await;
+    gateway.signal("TERM");
+    let (code, log) = gateway.ended().await;
+    assert_eq!((code, unloaded(&log).as_str()), (Some(0), "never_returns gone\ngreet gone"));
+}
+
+#[tokio::test]
+async fn what_nothing_can_contain_ends_the_gateway() {
+    let ends = [
+        ("segfault", None),
+        ("abort", None),
+        ("exit", Some(7)),
+        ("stack_overflow", None),
+        ("panic_while_panicking", None),
+    ];
+    for (how, expected) in ends {
+        let gateway = Gateway::start(&["ends_the_process"]).await;
+        let request = call("/ends_the_process/tools/end", &json!({ "how": how }).to_string());
+        let answer = gateway.send(request).await;
+        assert!(answer.is_err(), "{how}: {answer:?}");
+        assert_eq!(gateway.ended().await.0, expected, "{how}");
+    }
 }

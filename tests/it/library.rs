@@ -1,57 +1,14 @@
 //! What a load maps, an unload unmaps. Each test opens libraries, so each runs in a child process.
 
-use std::{fs, io::Write as _};
+use std::fs;
 
-use host::{
-    config::{Prefix, ServerEntry, ServerName},
-    load::{Answer, CallEvent, CallOptions, Instance, Request, Server, Unloaded},
-    unload::unload_all,
+use host::{load::Unloaded, unload::unload_all};
+use serde_json::json;
+use tests::{
+    in_child,
+    loaded::{call, load, runtime},
+    process::{open_files, staged_mappings, thread_count},
 };
-use serde_json::{Value, json};
-use tests::{artifacts, in_child, loader};
-
-fn entry(plugin: &str) -> ServerEntry {
-    let name = ServerName::parse(plugin).expect("a name");
-    let prefix = Prefix::parse(&format!("/{plugin}")).expect("a prefix");
-    ServerEntry::new(name, artifacts().join(format!("{plugin}.so")), prefix)
-}
-
-fn load(plugins: &[&str]) -> Vec<std::sync::Arc<Instance>> {
-    let entries: Vec<ServerEntry> = plugins.iter().map(|plugin| entry(plugin)).collect();
-    let running = |server| match server {
-        Server::Running(instance) => instance,
-        Server::Failed(failed) => panic!("{:?}", failed.error),
-    };
-    loader().load_all(&entries).into_iter().map(running).collect()
-}
-
-/// How many mappings of staged libraries this process has.
-fn staged_mappings() -> usize {
-    let maps = fs::read_to_string("/proc/self/maps").expect("Linux has it");
-    maps.lines().filter(|line| line.contains("/gateway-") && line.contains(".so")).count()
-}
-
-fn thread_count() -> usize {
-    fs::read_dir("/proc/self/task").expect("Linux has it").count()
-}
-
-fn open_files() -> usize {
-    fs::read_dir("/proc/self/fd").expect("Linux has it").count()
-}
-
-async fn call(instance: &Instance, tool: &str, arguments: Value) -> Value {
-    let mut request = Request::new("tools/call");
-    write!(request, "{}", json!({ "name": tool, "arguments": arguments })).expect("memory");
-    let mut call = instance.call(request, CallOptions::default()).expect("it serves");
-    match call.next().await {
-        CallEvent::Done(Answer::Result(json)) => serde_json::from_slice(&json).expect("JSON"),
-        other => panic!("no result: {other:?}"),
-    }
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
-}
 
 #[test]
 fn a_loaded_library_is_mapped_and_an_unloaded_one_is_not() {

@@ -7,6 +7,7 @@ mod problem;
 
 mod admission;
 mod faults;
+mod faults_under_load;
 mod mcp;
 mod pages;
 mod rest;
@@ -17,3 +18,4 @@ mod lifecycle;
 mod rmcp_plugin;
 mod stop;
 mod tidy;
+mod unload;

@@ -4,9 +4,14 @@ mod child;
 mod gateway;
 mod proxy;
 
+pub mod loaded;
+pub mod process;
+
 pub use child::in_child;
 pub use gateway::{Answer, Gateway, command, config, server};
 pub use proxy::Proxy;
+
+use host::{config::Plugins, load::Loader};
 
 use std::{
     path::{Path, PathBuf},
@@ -14,9 +19,10 @@ use std::{
     sync::OnceLock,
 };
 
-/// A loader as the gateway has it: in a test, the program that tries files out is not this one.
-pub fn loader() -> host::load::Loader {
-    host::load::Loader::with_program(artifacts().join("gateway"), &host::config::Plugins::default())
+/// The loader of this process, as the gateway has one: here the program that tries files out is not this one.
+pub fn loader() -> &'static Loader {
+    static LOADER: OnceLock<Loader> = OnceLock::new();
+    LOADER.get_or_init(|| Loader::with_program(artifacts().join("gateway"), &Plugins::default()))
 }
 
 /// The folder that holds every plugin and fixture as `<package>.so`, and the gateway as `gateway`.

@@ -1,0 +1,139 @@
+//! Everything that plugins do wrong, one after the other, while clients of another server go on calling it.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+};
+
+use futures_util::future::join_all;
+use insta::assert_snapshot;
+use serde_json::json;
+use tests::{Gateway, config, server};
+
+use crate::{problem::call, unload::unloaded};
+
+/// Clients that call `greet`, each with one call at a time.
+const CLIENTS: usize = 4;
+/// How often each fault is provoked.
+const TIMES: usize = 3;
+
+/// Servers with faults in their calls.
+const FAULTY: [&str; 5] =
+    ["panics_in_call", "panics_in_poll", "panics_in_thread", "answers_garbage", "changes_its_mind"];
+/// Servers that do not answer in time.
+const SLOW: [&str; 3] = ["blocks_its_thread", "holds_calls", "never_returns"];
+/// Servers that do not start.
+const FAILED: [&str; 6] =
+    ["panics_at_creation", "bad_schema", "other_layout", "no_root_module", "never_ready", "declines_start"];
+/// Servers that do not stop as they should.
+const UNSTOPPABLE: [&str; 4] = ["panics_in_stop", "leaves_a_thread", "handles_a_signal", "eats_memory"];
+
+/// Server, tool, arguments, and the status of the answer.
+const CALLS: [(&str, &str, &str, u16); 18] = [
+    ("panics_in_call", "panic", r#"{"when":"at_once"}"#, 500),
+    ("panics_in_call", "panic", r#"{"when":"after_await"}"#, 500),
+    ("panics_in_call", "panic", r#"{"when":"in_drop"}"#, 500),
+    ("panics_in_call", "panic", r#"{"when":"in_payload"}"#, 500),
+    ("panics_in_call", "panic", r#"{"when":"never"}"#, 200),
+    ("panics_in_poll", "panic", r#"{"place":"call"}"#, 500),
+    ("panics_in_poll", "panic", r#"{"place":"task"}"#, 200),
+    ("panics_in_thread", "panic", "{}", 200),
+    ("answers_garbage", "no_json", "{}", 502),
+    ("answers_garbage", "no_text", "{}", 502),
+    ("answers_garbage", "no_result", "{}", 502),
+    ("answers_garbage", "nothing", "{}", 502),
+    ("answers_garbage", "megabytes", "{}", 502),
+    ("answers_garbage", "unknown_status", "{}", 502),
+    ("changes_its_mind", "flood", "{}", 200),
+    ("changes_its_mind", "spoil", "{}", 200),
+    ("eats_memory", "eat", r#"{"mebibytes":32}"#, 200),
+    ("never_returns", "wait", "{}", 504),
+];
+
+/// Calls `greet` until told to stop, and counts.
+async fn greet(gateway: &Gateway, stop: &AtomicBool, calls: &AtomicUsize) -> Vec<String> {
+    let mut failed = Vec::new();
+    while !stop.load(Relaxed) {
+        let answer = gateway.send(call("/greet/tools/echoHai", r#"{"userName":"Ada"}"#)).await;
+        calls.fetch_add(1, Relaxed);
+        match answer {
+            Ok(answer) if answer.status == 200 && answer.body == r#"{"result":"Hello, Ada!"}"# => {}
+            other => failed.push(format!("{other:?}")),
+        }
+    }
+    failed
+}
+
+/// Provokes every fault in turn.
+async fn provoke(gateway: &Gateway) {
+    for (server, tool, arguments, expected) in CALLS {
+        for _ in 0..TIMES {
+            let answer = gateway.post(&format!("/{server}/tools/{tool}"), arguments).await;
+            assert_eq!(answer.status.as_u16(), expected, "{server}/{tool} {arguments}: {answer:?}");
+        }
+    }
+    // The same file, for both fixtures: made, it ends what goes on after its caller was told that it took too long.
+    let release = gateway.folder().join("release");
+    let arguments = json!({ "directory": gateway.folder() }).to_string();
+    for path in ["/holds_calls/tools/hold", "/blocks_its_thread/tools/block", "/blocks_its_thread/tools/spin"]
+    {
+        for _ in 0..TIMES {
+            let answer = gateway.post(path, &*arguments).await;
+            assert_eq!(answer.status.as_u16(), 504, "{path}: {answer:?}");
+            fs::write(&release, "").expect("a file");
+            if path.contains("blocks_its_thread") {
+                let next = gateway.post("/blocks_its_thread/tools/ping", "{}").await;
+                assert_eq!(next.body, r#"{"result":"pong"}"#, "after {path}");
+            }
+            fs::remove_file(&release).expect("it is there");
+        }
+    }
+    let ended = gateway.post("/answers_garbage/tools/end", "{}").await;
+    assert_eq!(ended.status.as_u16(), 503, "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_fault_of_a_plugin_fails_a_call_of_another() {
+    let mut text = config(&["greet"]) + &config_of(&FAULTY, "") + &config_of(&UNSTOPPABLE, "");
+    text += &config_of(&SLOW, "call_timeout = \"1s\"\n");
+    text += &config_of(&FAILED[..4], "");
+    text += &config_of(&FAILED[4..5], "start_timeout = \"200ms\"\n");
+    text += &config_of(&FAILED[5..], "settings = { reason = \"it is Sunday\" }\n");
+    let gateway = Gateway::with_config(&text).await;
+    let (stop, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let clients = join_all((0..CLIENTS).map(|_| greet(&gateway, &stop, &calls)));
+    let faults = async {
+        provoke(&gateway).await;
+        stop.store(true, Relaxed);
+    };
+    let (failed, ()) = tokio::join!(clients, faults);
+    let (calls, failed) = (calls.into_inner(), failed.concat());
+    println!("{calls} calls of greet under faults, {} failed", failed.len());
+    assert!(failed.is_empty(), "{} of {calls}: {failed:#?}", failed.len());
+    assert!(calls > 100, "there was load: {calls}");
+
+    gateway.signal("TERM");
+    let (code, log) = gateway.ended().await;
+    assert_eq!(code, Some(0));
+    assert_snapshot!(unloaded(&log), @r"
+    bad_schema gone
+    never_returns gone
+    holds_calls gone
+    blocks_its_thread gone
+    eats_memory gone
+    handles_a_signal kept it handles the signals [12]
+    leaves_a_thread kept 1 of its threads still run
+    panics_in_stop gone
+    changes_its_mind gone
+    answers_garbage gone
+    panics_in_thread gone
+    panics_in_poll gone
+    panics_in_call gone
+    greet gone
+    ");
+}
+
+/// A table for each of these plugins, with `more` in it.
+fn config_of(plugins: &[&str], more: &str) -> String {
+    plugins.iter().map(|plugin| server(plugin, plugin) + more).collect()
+}
