@@ -1,62 +1,9 @@
 //! `gateway check` and what it says of every kind of file that is no plugin for this gateway.
 
-use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use insta::assert_snapshot;
-use tests::{artifacts, command};
-
-/// A folder with a gateway.toml, and files to name in it.
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a folder"))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// Puts `bytes` into `plugins/<name>.so`.
-    fn file(&self, name: &str, bytes: &[u8]) -> &Self {
-        let path = self.path().join(format!("plugins/{name}.so"));
-        fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
-        fs::write(path, bytes).expect("a file");
-        self
-    }
-
-    /// Copies built plugins into `plugins/`.
-    fn built(&self, names: &[&str]) -> &Self {
-        for name in names {
-            self.file(name, &built(name));
-        }
-        self
-    }
-
-    /// Writes a gateway.toml with a server for each name, and `more` in its table.
-    fn config(&self, servers: &[(&str, &str)]) -> &Self {
-        let mut text = String::from("listen = \"127.0.0.1:0\"\n");
-        for (name, more) in servers {
-            text += &format!(
-                "[[server]]\nname = \"{name}\"\nplugin = \"plugins/{name}.so\"\nprefix = \"/{name}\"\n{more}\n"
-            );
-        }
-        fs::write(self.path().join("gateway.toml"), text).expect("a file");
-        self
-    }
-
-    /// Runs the gateway; exit code and stdout, without what differs from run to run.
-    fn run(&self, args: &[&str]) -> String {
-        let output = command(self.path()).args(args).output().expect("the gateway can be started");
-        assert_eq!(output.status.signal(), None, "{}", String::from_utf8_lossy(&output.stderr));
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        format!("exit {}\n{stdout}", output.status.code().unwrap_or(-1))
-    }
-}
-
-fn built(name: &str) -> Vec<u8> {
-    fs::read(artifacts().join(format!("{name}.so"))).expect("a built plugin")
-}
+use tests::{Folder, artifacts, built, command};
 
 /// A built plugin whose descriptor says something else.
 fn descriptor(from: &str, to: &str) -> Vec<u8> {
@@ -75,7 +22,7 @@ fn without_sizes(report: &str) -> String {
 
 #[test]
 fn files_that_are_no_plugins_are_refused_before_their_code_runs() {
-    let folder = Folder::new();
+    let folder = Folder::empty();
     let greet = built("greet");
     let mut other_machine = greet.clone();
     // e_machine: AArch64.
@@ -115,7 +62,7 @@ fn files_that_are_no_plugins_are_refused_before_their_code_runs() {
 
 #[test]
 fn plugins_that_do_not_start_say_why_and_leave_the_others_up() {
-    let folder = Folder::new();
+    let folder = Folder::empty();
     folder
         .built(&[
             "greet",
@@ -142,7 +89,7 @@ fn plugins_that_do_not_start_say_why_and_leave_the_others_up() {
 
 #[test]
 fn a_good_file_is_fine() {
-    let folder = Folder::new();
+    let folder = Folder::empty();
     folder.built(&["greet", "math"]).config(&[("greet", ""), ("math", "")]);
     assert_snapshot!(folder.run(&["check"]), @r"
     exit 0
@@ -154,7 +101,7 @@ fn a_good_file_is_fine() {
 
 #[test]
 fn a_wrong_file_exits_with_2_and_starts_nothing() {
-    let folder = Folder::new();
+    let folder = Folder::empty();
     fs::write(folder.path().join("gateway.toml"), "lisen = 1\n").expect("a file");
     assert_eq!(folder.run(&["check"]), "exit 2\n");
     assert_eq!(folder.run(&["serve"]), "exit 2\n");
@@ -162,7 +109,7 @@ fn a_wrong_file_exits_with_2_and_starts_nothing() {
 
 #[test]
 fn a_required_server_that_fails_keeps_the_gateway_from_starting() {
-    let folder = Folder::new();
+    let folder = Folder::empty();
     folder.built(&["greet"]).config(&[("greet", ""), ("missing", "required = true")]);
     let output = command(folder.path()).output().expect("the gateway can be started");
     assert_eq!(output.status.code(), Some(1));

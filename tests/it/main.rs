@@ -13,9 +13,11 @@ mod pages;
 mod rest;
 mod rounds;
 
+mod corpus;
 mod library;
 mod lifecycle;
 mod rmcp_plugin;
 mod stop;
 mod tidy;
+mod trial;
 mod unload;

@@ -41,6 +41,8 @@ async fn every_server_is_listed_with_its_state() {
           "required": false,
           "state": "running",
           "generation": 1,
+          "sha256": "[sha256]",
+          "heap_bytes": "[heap_bytes]",
           "tools": 1
         },
         {
@@ -50,6 +52,8 @@ async fn every_server_is_listed_with_its_state() {
           "required": false,
           "state": "running",
           "generation": 2,
+          "sha256": "[sha256]",
+          "heap_bytes": "[heap_bytes]",
           "tools": 2
         }
       ]
@@ -73,6 +77,8 @@ async fn the_front_page_says_what_exists() {
           "required": false,
           "state": "running",
           "generation": 1,
+          "sha256": "[sha256]",
+          "heap_bytes": "[heap_bytes]",
           "tools": 1
         }
       ],

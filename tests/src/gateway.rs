@@ -66,13 +66,20 @@ impl Answer {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e} in `{}`", self.body))
     }
 
-    /// Status and pretty body, without what differs from run to run: request ids.
+    /// Status and pretty body, without what differs from run to run or from build to build.
     pub fn summary(&self) -> String {
         let Ok(mut body) = serde_json::from_str::<Value>(&self.body) else {
             return format!("{}\n{}", self.status, self.body);
         };
         if let Some(id) = body.get_mut("request_id") {
             *id = "[id]".into();
+        }
+        for server in body.get_mut("servers").and_then(Value::as_array_mut).into_iter().flatten() {
+            for varies in ["sha256", "heap_bytes"] {
+                if let Some(value) = server.get_mut(varies) {
+                    *value = format!("[{varies}]").into();
+                }
+            }
         }
         format!("{}\n{}", self.status, serde_json::to_string_pretty(&body).expect("JSON"))
     }

@@ -1,6 +1,7 @@
 //! What the integration tests stand on.
 
 mod child;
+mod folder;
 mod gateway;
 mod proxy;
 
@@ -8,6 +9,7 @@ pub mod loaded;
 pub mod process;
 
 pub use child::in_child;
+pub use folder::{Folder, built};
 pub use gateway::{Answer, Gateway, command, config, server};
 pub use proxy::Proxy;
 

@@ -177,7 +177,7 @@ fn tell_facts(facts: &mut Map<String, Value>, read: &Facts) {
 }
 
 fn line(out: &mut dyn Write, name: &str, text: &str) -> io::Result<()> {
-    writeln!(out, "  {:12} {text}", name.replace('_', "-"))
+    writeln!(out, "  {:13} {text}", name.replace('_', "-"))
 }
 
 fn indented(json: &Value) -> String {

@@ -98,23 +98,19 @@ impl Instance {
         staged: Staged,
     ) -> Result<Self, LoadError> {
         static GENERATION: AtomicU64 = AtomicU64::new(1);
-        let (body, mailbox) = Body::begin(entry, staged, Purpose::Serve)?;
-        let limit = Instant::now() + entry.start_timeout;
-        let manifest = loop {
-            match body.stages.recv_timeout(limit.saturating_duration_since(Instant::now())) {
-                Ok(Stage::Opened | Stage::Described(_)) => {}
-                Ok(Stage::Ready(manifest)) => break Manifest::parse(&manifest),
-                Ok(Stage::Ended) | Err(RecvTimeoutError::Disconnected) => {
-                    return Err(body.failed(entry, &mailbox));
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    mailbox.stop();
-                    body.keep(mailbox);
-                    return Err(LoadError::StartTimeout {
-                        server: entry.name.clone(),
-                        limit: entry.start_timeout,
-                    });
-                }
+        let (body, mailbox) = Body::begin(entry, staged, None)?;
+        let manifest = match body.stages.recv_timeout(entry.start_timeout) {
+            Ok(Stage::Ready(manifest)) => Manifest::parse(&manifest),
+            Ok(Stage::Ended) | Err(RecvTimeoutError::Disconnected) => {
+                return Err(body.failed(entry, &mailbox));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                mailbox.stop();
+                body.keep(mailbox);
+                return Err(LoadError::StartTimeout {
+                    server: entry.name.clone(),
+                    limit: entry.start_timeout,
+                });
             }
         };
         let generation = GENERATION.fetch_add(1, Relaxed);
@@ -232,17 +228,19 @@ impl Drop for Instance {
 struct Job {
     entry: ServerEntry,
     mailbox: Arc<Mailbox>,
-    purpose: Purpose,
+    /// Present: the library is only tried out.
+    trial: Option<Trial>,
 }
 
-/// How far a plugin is to go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// Until it is stopped.
-    Serve,
-    /// Until it has described itself.
-    Describe,
+/// How a library is tried out.
+struct Trial {
+    /// Whether it goes beyond describing itself.
+    starts: bool,
+    tell: Tell,
 }
+
+/// Hears how far a library has come, on the plugin's thread and before it goes on: the next step may be its last.
+pub(super) type Tell = Box<dyn Fn(Progress) + Send>;
 
 impl Job {
     /// The one thread on which a plugin is entered.
@@ -251,7 +249,7 @@ impl Job {
         let (library, result) = match Library::open(path) {
             Err(mismatch) => (None, Err(self.mismatch(path, mismatch))),
             Ok(library) => {
-                self.mailbox.say(Stage::Opened);
+                self.tell(Progress::Opened);
                 let result = self.serve(&library);
                 (Some(library), result)
             }
@@ -260,8 +258,15 @@ impl Job {
             let error = result.as_ref().err().map(|error: &LoadError| chain(error)).unwrap_or_default();
             tracing::error!(server = self.entry.name.as_str(), error, "server ended by itself");
         }
+        self.tell(Progress::Ended);
         self.mailbox.say(Stage::Ended);
         Ended { tid, library, result }
+    }
+
+    fn tell(&self, progress: Progress<'_>) {
+        if let Some(trial) = &self.trial {
+            (trial.tell)(progress);
+        }
     }
 
     fn serve(&self, library: &Library) -> Result<(), LoadError> {
@@ -269,8 +274,8 @@ impl Job {
         let host = self.mailbox.host();
         let described =
             library.describe(&host).map_err(|reason| LoadError::Describe { server: server(), reason })?;
-        self.mailbox.say(Stage::Described(described.clone()));
-        if self.purpose == Purpose::Describe {
+        self.tell(Progress::Described(&described));
+        if self.trial.as_ref().is_some_and(|trial| !trial.starts) {
             return Ok(());
         }
         settings::check(&self.entry, &described)?;
@@ -300,45 +305,39 @@ impl Job {
     }
 }
 
-/// What a library that is tried out is doing.
-pub(super) enum Progress {
+/// What a library that is tried out has done.
+pub(super) enum Progress<'a> {
     /// It is open, and its interface fits.
     Opened,
     /// What it says it is.
-    Described(Vec<u8>),
-    /// What it offers.
-    Ready(Vec<u8>),
+    Described(&'a [u8]),
     /// Its thread is about to end.
     Ended,
 }
 
-/// Opens and describes a library, starts it if `starts`, and closes it again; how that went, and what became of it.
+/// Opens and describes a library, starts it if `starts`, and closes it again.
 /// Waits for as long as it takes: whoever calls this can be killed.
-pub(super) fn try_out(
-    entry: &ServerEntry,
-    staged: Staged,
-    starts: bool,
-    tell: impl Fn(Progress),
-) -> (Result<(), LoadError>, String) {
-    let purpose = if starts { Purpose::Serve } else { Purpose::Describe };
-    let (body, mailbox) = match Body::begin(entry, staged, purpose) {
+pub(super) fn try_out(entry: &ServerEntry, staged: Staged, starts: bool, tell: Tell) -> TriedOut {
+    let mut manifest = None;
+    let (body, mailbox) = match Body::begin(entry, staged, Some(Trial { starts, tell })) {
         Ok(begun) => begun,
-        Err(error) => return (Err(error), String::new()),
+        Err(error) => return TriedOut { manifest, result: Err(error), library: String::new() },
     };
-    while let Ok(stage) = body.stages.recv() {
-        match stage {
-            Stage::Opened => tell(Progress::Opened),
-            Stage::Described(json) => tell(Progress::Described(json)),
-            Stage::Ready(json) => {
-                tell(Progress::Ready(json));
-                mailbox.stop();
-            }
-            Stage::Ended => break,
-        }
+    while let Ok(Stage::Ready(json)) = body.stages.recv() {
+        manifest = Some(json);
+        mailbox.stop();
     }
-    tell(Progress::Ended);
     let (result, unloaded) = body.finish(&mailbox);
-    (result, unloaded.to_string())
+    TriedOut { manifest, result, library: unloaded.to_string() }
+}
+
+/// How a library did that was tried out.
+pub(super) struct TriedOut {
+    /// What it offers, if it came so far.
+    pub(super) manifest: Option<Vec<u8>>,
+    pub(super) result: Result<(), LoadError>,
+    /// What became of it.
+    pub(super) library: String,
 }
 
 impl Body {
@@ -346,12 +345,12 @@ impl Body {
     fn begin(
         entry: &ServerEntry,
         staged: Staged,
-        purpose: Purpose,
+        trial: Option<Trial>,
     ) -> Result<(Self, Arc<Mailbox>), LoadError> {
         let no_thread = |source: io::Error| LoadError::Thread { server: entry.name.clone(), source };
         let (said, stages) = mpsc::channel();
         let mailbox = Mailbox::new(entry.name.clone(), said, entry.heap_warn_bytes).map_err(no_thread)?;
-        let job = Job { entry: entry.clone(), mailbox: mailbox.clone(), purpose };
+        let job = Job { entry: entry.clone(), mailbox: mailbox.clone(), trial };
         let path = staged.path().to_owned();
         let thread = thread::Builder::new()
             .name(format!("plugin:{}", entry.name))
@@ -395,7 +394,7 @@ impl Body {
             let left = limit.saturating_duration_since(Instant::now());
             match self.stages.recv_timeout(left) {
                 // A plugin may announce itself again until the end.
-                Ok(Stage::Ready(_) | Stage::Opened | Stage::Described(_)) => {}
+                Ok(Stage::Ready(_)) => {}
                 Ok(Stage::Ended) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
                     self.keep(mailbox);

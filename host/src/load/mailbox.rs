@@ -53,10 +53,6 @@ pub enum Notice {
 /// What a starting plugin tells the one who waits for it.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// Its library is open, and its interface fits.
-    Opened,
-    /// What it says it is.
-    Described(Vec<u8>),
     /// It serves; its manifest.
     Ready(Vec<u8>),
     /// Its thread is about to end.

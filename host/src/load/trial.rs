@@ -118,11 +118,11 @@ pub struct Tried {
 #[expect(missing_docs, reason = "the fields of an error are what its message says they are")]
 pub enum Fault {
     /// It ended the child.
-    #[error("in a trial in a child process it ended the process ({how}) {step}{}; this is a bug of the plugin, or the file is damaged", said_in_words(.said))]
+    #[error("tried in a child process, it ended that process ({how}) {step}{}; this is a bug of the plugin, or the file is damaged", said_in_words(.said))]
     Crashed { step: Step, how: String, said: String },
     /// The child had to be killed.
     #[error(
-        "in a trial in a child process it did not get on within {limit:?} {step}; raise `start_timeout` if it needs longer"
+        "tried in a child process, it did not get on within {limit:?} {step}; raise `start_timeout` if it needs longer"
     )]
     Hung { step: Step, limit: Duration },
     /// It was refused in good order.

@@ -81,6 +81,8 @@ fn server(mounted: &Mounted) -> Value {
     });
     if let Some(instance) = mounted.instance() {
         server["generation"] = instance.generation().into();
+        server["sha256"] = instance.digest().to_string().into();
+        server["heap_bytes"] = instance.heap_bytes().into();
     }
     if let Mounted::Serving(mount) = mounted {
         server["tools"] = mount.tools.len().into();

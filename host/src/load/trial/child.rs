@@ -25,14 +25,21 @@ pub fn run() -> io::Result<()> {
     BufReader::new(&socket).read_line(&mut line)?;
     let request: Request = serde_json::from_str(&line)?;
     confine(Duration::from_millis(request.limit_ms));
-    let say = |said: Said| {
-        // A gateway that has gone away needs no answer.
-        let line = serde_json::to_string(&said).unwrap_or_default();
-        let _ = writeln!(&socket, "{line}");
-    };
-    try_out(request, &say);
+    let gateway = Gateway(socket.try_clone()?);
+    try_out(request, &Gateway(socket), gateway);
     // Not by returning: what the plugin has left behind is not to run once more.
     leave_at_once(0);
+}
+
+/// The other end of the conversation.
+struct Gateway(UnixStream);
+
+impl Gateway {
+    fn say(&self, said: &Said) {
+        // One write, so that a crash right after leaves a whole line. A gateway that has gone away needs none.
+        let line = serde_json::to_string(said).unwrap_or_default() + "\n";
+        let _ = (&self.0).write_all(line.as_bytes());
+    }
 }
 
 /// Nothing of this process is worth keeping.
@@ -42,33 +49,34 @@ fn confine(limit: Duration) {
     library::confine(limit + Duration::from_secs(1));
 }
 
-fn try_out(request: Request, say: &dyn Fn(Said)) {
+fn try_out(request: Request, gateway: &Gateway, for_plugin: Gateway) {
     let name = ServerName::parse("trial").expect("a good name");
     let prefix = Prefix::parse("/trial").expect("a good prefix");
     let mut entry = ServerEntry::new(name, request.path.clone(), prefix);
     let starts = request.settings.is_some();
     entry.settings = request.settings.unwrap_or_default();
 
-    say(Said::Next(Step::Open));
-    let staged = Staged::of_another(request.path);
-    let tell = |progress: Progress| match progress {
-        Progress::Opened => say(Said::Next(Step::Describe)),
+    gateway.say(&Said::Next(Step::Open));
+    let tell = move |progress: Progress<'_>| match progress {
+        Progress::Opened => for_plugin.say(&Said::Next(Step::Describe)),
         Progress::Described(json) => {
-            say(Said::Described(text(json)));
-            say(Said::Next(if starts { Step::Start } else { Step::Close }));
+            for_plugin.say(&Said::Described(text(json)));
+            for_plugin.say(&Said::Next(if starts { Step::Start } else { Step::Close }));
         }
-        Progress::Ready(json) => say(Said::Manifest(text(json))),
-        Progress::Ended => say(Said::Next(Step::Close)),
+        Progress::Ended => for_plugin.say(&Said::Next(Step::Close)),
     };
-    let (result, library) = instance::try_out(&entry, staged, starts, tell);
-    if let Err(error) = result {
-        say(Said::Failed(failure(error)));
+    let tried = instance::try_out(&entry, Staged::of_another(request.path), starts, Box::new(tell));
+    if let Some(json) = tried.manifest {
+        gateway.say(&Said::Manifest(text(&json)));
     }
-    say(Said::Closed(library));
+    if let Err(error) = tried.result {
+        gateway.say(&Said::Failed(failure(error)));
+    }
+    gateway.say(&Said::Closed(tried.library));
 }
 
-fn text(bytes: Vec<u8>) -> String {
-    String::from_utf8_lossy(&bytes).into_owned()
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn failure(error: LoadError) -> Failure {
