@@ -10,6 +10,7 @@ mod check;
 mod conformance;
 mod e2e;
 mod failure;
+mod fuzz;
 mod gateway;
 mod tools;
 mod vendor;
@@ -32,6 +33,7 @@ usage: cargo xtask VERB
   conformance [--url URL] [SUITE..]
                              the official MCP conformance suite against the everything plugin in the gateway, or
                              against the MCP endpoint at URL; fetches Node, with Python 3.11, if there is no Node 22
+  fuzz [SECONDS]             the vetting of libraries against a fuzzer, for 600 seconds; needs cargo-fuzz and g++
   artifacts [--out DIR]      what the tests open: every plugin, every fixture and the gateway, in DIR
                              (target/test-artifacts), which is the last line on stdout
   vendor-ui                  fetch Swagger UI and ReDoc again into host/assets; needs npm, tar, gzip, sha256sum
@@ -62,6 +64,7 @@ fn dispatch(verb: &str, args: Vec<String>) -> Result<()> {
         "check" => check::check(&args),
         "e2e" => e2e::run(&args),
         "conformance" => conformance::run(&args),
+        "fuzz" => fuzz::run(&args),
         "vendor-ui" => vendor::vendor_ui(&args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
