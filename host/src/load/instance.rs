@@ -22,9 +22,10 @@ use super::{
     manifest::Manifest,
     settings,
     stage::{self, Staged},
+    unloaded::{Kept, Unloaded},
     vet::{self, Facts},
 };
-use crate::config::ServerEntry;
+use crate::config::{ServerEntry, ServerName};
 
 /// How long a plugin may take from STOP to the return of its `main`.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
@@ -62,24 +63,6 @@ struct Body {
     staged: Staged,
 }
 
-/// What became of a library.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Unloaded {
-    /// Nothing of it is mapped any more, and no thread of it is left.
-    Gone,
-    /// It is still mapped, and why. Costs memory, harms nothing.
-    Kept(String),
-}
-
-impl std::fmt::Display for Unloaded {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Gone => f.write_str("gone"),
-            Self::Kept(reason) => write!(f, "kept: {reason}"),
-        }
-    }
-}
-
 /// What the plugin's thread leaves behind.
 struct Ended {
     tid: i32,
@@ -101,19 +84,17 @@ impl Instance {
             .name(format!("plugin:{}", entry.name))
             .spawn(move || job.run(&path))
             .map_err(no_thread)?;
-        let body = Body { thread, stages, staged };
+        let (began, body) = (Instant::now(), Body { thread, stages, staged });
         let manifest = match body.stages.recv_timeout(entry.start_timeout) {
             Ok(Stage::Ready(manifest)) => Manifest::parse(&manifest),
             Ok(Stage::Ended) | Err(RecvTimeoutError::Disconnected) => {
                 return Err(body.failed(entry, &mailbox));
             }
             Err(RecvTimeoutError::Timeout) => {
+                let (server, limit) = (entry.name.clone(), entry.start_timeout);
                 mailbox.stop();
-                body.keep(mailbox);
-                return Err(LoadError::StartTimeout {
-                    server: entry.name.clone(),
-                    limit: entry.start_timeout,
-                });
+                body.keep(&mailbox, Kept::NotReady { limit }).noted(&server, began);
+                return Err(LoadError::StartTimeout { server, limit });
             }
         };
         let generation = GENERATION.fetch_add(1, Relaxed);
@@ -127,7 +108,7 @@ impl Instance {
                 body: Mutex::new(State::Running(body)),
             }),
             Err(source) => {
-                body.stop(mailbox);
+                body.stop(&entry.name, &mailbox);
                 Err(LoadError::Manifest { server: entry.name.clone(), source })
             }
         }
@@ -194,9 +175,9 @@ impl Instance {
     pub fn stop(&self) -> Unloaded {
         // Held until the end, for the second.
         let mut state = self.body.lock().unwrap_or_else(PoisonError::into_inner);
-        let unfinished = State::Stopped(Unloaded::Kept("its stop did not end".into()));
+        let unfinished = State::Stopped(Unloaded::Kept(Kept::StopUnfinished));
         let became = match std::mem::replace(&mut *state, unfinished) {
-            State::Running(body) => body.stop(self.mailbox.clone()),
+            State::Running(body) => body.stop(&self.entry.name, &self.mailbox),
             State::Stopped(became) => became,
         };
         *state = State::Stopped(became.clone());
@@ -208,10 +189,10 @@ impl Drop for Instance {
     fn drop(&mut self) {
         // Nobody stopped it, so nobody knows what of it still runs.
         let state = self.body.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let kept = State::Stopped(Unloaded::Kept("nobody stopped it".into()));
+        let kept = State::Stopped(Unloaded::Kept(Kept::NotStopped));
         if let State::Running(body) = std::mem::replace(state, kept) {
             self.mailbox.stop();
-            body.keep(self.mailbox.clone());
+            body.keep(&self.mailbox, Kept::NotStopped).noted(&self.entry.name, Instant::now());
         }
     }
 }
@@ -295,67 +276,61 @@ impl Job {
 impl Body {
     /// Cleans up after a start that ended by itself; why it did.
     fn failed(self, entry: &ServerEntry, mailbox: &Arc<Mailbox>) -> LoadError {
-        let stopped = || LoadError::Declined {
-            server: entry.name.clone(),
-            reason: "it returned without serving".into(),
-        };
-        let Self { thread, staged, .. } = self;
+        let declined =
+            |reason: &str| LoadError::Declined { server: entry.name.clone(), reason: reason.into() };
+        let (began, Self { thread, staged, .. }) = (Instant::now(), self);
         let Some(Ended { library, result, .. }) = join(thread) else {
-            keep(mailbox, staged);
-            return LoadError::Declined {
-                server: entry.name.clone(),
-                reason: "it returned without serving, and its thread does not end".into(),
-            };
+            keep(mailbox, staged, Kept::Thread).noted(&entry.name, began);
+            return declined("it returned without serving, and its thread does not end");
         };
-        match library {
-            Some(library) => drop(close(library, mailbox, staged)),
+        let became = match library {
+            Some(library) => Some(close(library, mailbox, staged)),
             // Not opened, or opened but unknown: in the latter case the copy stays mapped.
-            None if census::mappings(staged.path()).is_ok_and(|left| left.is_empty()) => {}
-            None => {
-                KEPT.fetch_add(1, Relaxed);
-                staged.keep();
-            }
+            None if census::mappings(staged.path()).is_ok_and(|left| left.is_empty()) => None,
+            None => Some(keep(mailbox, staged, Kept::Interface)),
+        };
+        if let Some(became) = became {
+            became.noted(&entry.name, began);
         }
-        result.err().unwrap_or_else(stopped)
+        result.err().unwrap_or_else(|| declined("it returned without serving"))
     }
 
-    fn stop(self, mailbox: Arc<Mailbox>) -> Unloaded {
+    fn stop(self, server: &ServerName, mailbox: &Arc<Mailbox>) -> Unloaded {
+        let began = Instant::now();
         mailbox.stop();
-        let limit = Instant::now() + STOP_LIMIT;
         loop {
-            let left = limit.saturating_duration_since(Instant::now());
+            let left = (began + STOP_LIMIT).saturating_duration_since(Instant::now());
             match self.stages.recv_timeout(left) {
                 // A plugin may announce itself again until the end.
                 Ok(Stage::Ready(_)) => {}
                 Ok(Stage::Ended) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.keep(mailbox);
-                    return Unloaded::Kept(format!("its main function did not return within {STOP_LIMIT:?}"));
+                    let kept = self.keep(mailbox, Kept::Main { limit: STOP_LIMIT });
+                    return kept.noted(server, began);
                 }
             }
         }
         let Self { thread, staged, .. } = self;
-        match join(thread) {
-            Some(Ended { library: Some(library), .. }) => close(library, &mailbox, staged),
-            _ => {
-                keep(&mailbox, staged);
-                Unloaded::Kept("its thread did not end".into())
-            }
-        }
+        let became = match join(thread) {
+            Some(Ended { library: Some(library), .. }) => close(library, mailbox, staged),
+            _ => keep(mailbox, staged, Kept::Thread),
+        };
+        became.noted(server, began)
     }
 
     /// Leaves the library, its thread and all they can reach as they are, for ever.
-    fn keep(self, mailbox: Arc<Mailbox>) {
-        keep(&mailbox, self.staged);
+    fn keep(self, mailbox: &Arc<Mailbox>, why: Kept) -> Unloaded {
         std::mem::forget(self.stages);
+        keep(mailbox, self.staged, why)
     }
 }
 
-fn keep(mailbox: &Arc<Mailbox>, staged: Staged) {
+fn keep(mailbox: &Arc<Mailbox>, staged: Staged, why: Kept) -> Unloaded {
     KEPT.fetch_add(1, Relaxed);
     // Threads of the plugin may still call the host.
     std::mem::forget(mailbox.clone());
     staged.keep();
+    Unloaded::Kept(why)
 }
 
 /// Joins a plugin's thread that has said that it ends. `None`: its thread-local destructors do not.
@@ -376,21 +351,18 @@ fn join(thread: JoinHandle<Ended>) -> Option<Ended> {
 
 /// Closes a library whose `main` thread has ended, and proves that it is gone.
 fn close(library: Library, mailbox: &Arc<Mailbox>, staged: Staged) -> Unloaded {
-    let kept = |reason: String, staged: Staged| {
-        keep(mailbox, staged);
-        Unloaded::Kept(reason)
-    };
+    let kept = |why: Kept, staged: Staged| keep(mailbox, staged, why);
     if !wait_until(THREADS_LIMIT, || mailbox.census().threads_left() == 0) {
         let left = mailbox.census().threads_left();
-        return kept(format!("{left} of its threads still run"), staged);
+        return kept(Kept::Threads { left }, staged);
     }
     let mapped = match census::mappings(staged.path()) {
         Ok(mapped) => mapped,
-        Err(error) => return kept(format!("cannot see what of it is in use: {error}"), staged),
+        Err(error) => return kept(Kept::UseUnseen { reason: error.to_string() }, staged),
     };
     let signals = library::handlers_in(&mapped);
     if !signals.is_empty() {
-        return kept(format!("it handles the signals {signals:?}"), staged);
+        return kept(Kept::Signals { signals }, staged);
     }
     // On a thread that ends right after, because destructors of the library's statics run here.
     let (done, closed) = mpsc::channel();
@@ -404,17 +376,17 @@ fn close(library: Library, mailbox: &Arc<Mailbox>, staged: Staged) -> Unloaded {
         // Its receiver may have given up.
         let _ = done.send(result);
     });
-    let Ok(closer) = closer else { return kept("there is no thread to close it on".into(), staged) };
+    let Ok(closer) = closer else { return kept(Kept::NoThread, staged) };
     match closed.recv_timeout(CLOSE_LIMIT) {
-        Err(_) => return kept(format!("closing it took more than {CLOSE_LIMIT:?}"), staged),
-        Ok(Err(reason)) => return kept(format!("the dynamic linker could not close it: {reason}"), staged),
+        Err(_) => return kept(Kept::Closing { limit: CLOSE_LIMIT }, staged),
+        Ok(Err(reason)) => return kept(Kept::Linker { reason }, staged),
         // It has nothing left to do.
         Ok(Ok(())) => drop(closer.join()),
     }
     match census::mappings(staged.path()) {
         Ok(left) if left.is_empty() => Unloaded::Gone,
-        Ok(_) => kept("the dynamic linker kept it mapped".into(), staged),
-        Err(error) => kept(format!("cannot see whether it is still mapped: {error}"), staged),
+        Ok(_) => kept(Kept::Mapped, staged),
+        Err(error) => kept(Kept::EndUnseen { reason: error.to_string() }, staged),
     }
 }
 
@@ -431,9 +403,14 @@ fn wait_until(limit: Duration, done: impl Fn() -> bool) -> bool {
     true
 }
 
+/// Libraries of this process that were kept.
+pub fn libraries_kept() -> usize {
+    KEPT.load(Relaxed)
+}
+
 /// How to end the process with `code`: at once if it kept a library, else by returning from `main`. Flush first.
 pub fn leave_process(code: u8) -> std::process::ExitCode {
-    if KEPT.load(Relaxed) > 0 {
+    if libraries_kept() > 0 {
         leave_at_once(code);
     }
     code.into()

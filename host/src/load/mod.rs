@@ -18,6 +18,7 @@ mod mailbox;
 mod manifest;
 mod settings;
 mod stage;
+mod unloaded;
 mod vet;
 
 use std::sync::Arc;
@@ -29,9 +30,10 @@ pub use call::{
     Notifications, OpenCall, Request, Tasks,
 };
 pub use error::{LoadError, chain};
-pub use instance::{Instance, Unloaded, leave_at_once, leave_process};
+pub use instance::{Instance, leave_at_once, leave_process, libraries_kept};
 pub use mailbox::Notice;
 pub use manifest::{Manifest, ManifestError, TaskSupport, ToolSpec};
+pub use unloaded::{Ends, Kept, Unloaded, ends};
 pub use vet::{Facts, Rejection};
 
 /// One `[[server]]` table after this step.
