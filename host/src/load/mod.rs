@@ -10,6 +10,7 @@
 
 mod call;
 mod census;
+mod close;
 mod error;
 mod exchange;
 mod instance;
@@ -29,8 +30,9 @@ pub use call::{
     Answer, AnswerStatus, CallEvent, CallFacts, CallOptions, CancelReason, ClientAnswer, Closed,
     Notifications, OpenCall, Request, Tasks,
 };
+pub use close::libraries_kept;
 pub use error::{LoadError, chain};
-pub use instance::{Instance, leave_at_once, leave_process, libraries_kept};
+pub use instance::{Instance, leave_at_once, leave_process};
 pub use mailbox::Notice;
 pub use manifest::{Manifest, ManifestError, TaskSupport, ToolSpec};
 pub use unloaded::{Ends, Kept, Unloaded, ends};
