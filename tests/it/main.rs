@@ -9,6 +9,7 @@ mod admission;
 mod faults;
 mod mcp;
 mod pages;
+mod quarantine;
 mod rest;
 mod rounds;
 

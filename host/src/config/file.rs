@@ -102,6 +102,15 @@ pub(super) struct ServerTable {
     /// Longest one call may run.
     #[serde(default = "ServerTable::call_timeout")]
     pub(super) call_timeout: WrittenDuration,
+    /// After so many faults in a row (panics, answers that are none, timeouts, calls lost) the server is quarantined:
+    /// calls are refused with 503. 0: never.
+    #[serde(default = "ServerTable::quarantine_after")]
+    #[schemars(range(max = 1_000_000))]
+    pub(super) quarantine_after: u32,
+    /// Time until one call is let through to a quarantined server as a retry. It doubles each time the retry fails, up
+    /// to 16 times this.
+    #[serde(default = "ServerTable::quarantine")]
+    pub(super) quarantine: WrittenDuration,
     /// Handed to the plugin, which declares what may stand here.
     #[serde(default)]
     pub(super) settings: Map<String, Value>,
@@ -118,6 +127,14 @@ impl ServerTable {
 
     fn call_timeout() -> WrittenDuration {
         ServerEntry::CALL_TIMEOUT.into()
+    }
+
+    fn quarantine_after() -> u32 {
+        ServerEntry::QUARANTINE_AFTER
+    }
+
+    fn quarantine() -> WrittenDuration {
+        ServerEntry::QUARANTINE.into()
     }
 }
 

@@ -94,6 +94,10 @@ pub struct ServerEntry {
     pub start_timeout: Duration,
     /// Longest one call may run.
     pub call_timeout: Duration,
+    /// So many faults in a row quarantine the server; 0: never.
+    pub quarantine_after: u32,
+    /// How long a quarantine lasts until the first retry.
+    pub quarantine: Duration,
     /// `[server.settings]`, handed to the plugin.
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// The line of its `[[server]]` in gateway.toml, counted from 1.
@@ -118,6 +122,10 @@ impl ServerEntry {
     pub const START_TIMEOUT: Duration = Duration::from_secs(10);
     /// Longest call if nothing else is said.
     pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+    /// Faults in a row before a quarantine if nothing else is said.
+    pub const QUARANTINE_AFTER: u32 = 5;
+    /// Time to the first retry if nothing else is said.
+    pub const QUARANTINE: Duration = Duration::from_secs(30);
 
     /// A server with the default of every key that may be left out.
     pub fn new(name: ServerName, plugin: PathBuf, prefix: Prefix) -> Self {
@@ -129,6 +137,8 @@ impl ServerEntry {
             threads: Self::THREADS,
             start_timeout: Self::START_TIMEOUT,
             call_timeout: Self::CALL_TIMEOUT,
+            quarantine_after: Self::QUARANTINE_AFTER,
+            quarantine: Self::QUARANTINE,
             settings: serde_json::Map::new(),
             line: 1,
             settings_lines: SettingsLines::default(),

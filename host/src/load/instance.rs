@@ -18,6 +18,7 @@ use super::{
     census,
     close::{Ended, close, join, keep, libraries_kept},
     error::chain,
+    health::Health,
     library::{self, Library, Mismatch, StartFacts},
     mailbox::{Mailbox, Notice, Stage},
     manifest::Manifest,
@@ -39,6 +40,7 @@ pub struct Instance {
     manifest: Arc<Manifest>,
     generation: u64,
     mailbox: Arc<Mailbox>,
+    health: Health,
     body: Mutex<State>,
 }
 
@@ -91,6 +93,7 @@ impl Instance {
                 manifest: Arc::new(manifest),
                 generation,
                 mailbox,
+                health: Health::new(entry),
                 body: Mutex::new(State::Running(body)),
             }),
             Err(source) => {
@@ -118,6 +121,16 @@ impl Instance {
     /// Counts the loadings of this process, from 1.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// How its calls end, and whether they have tripped its breaker.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Whether it takes calls: it was neither stopped, nor has it ended by itself.
+    pub fn is_open(&self) -> bool {
+        self.mailbox.is_open()
     }
 
     /// Calls that the plugin has neither answered nor dropped.

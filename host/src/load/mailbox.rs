@@ -177,6 +177,10 @@ impl Mailbox {
         let _ = lock(&self.stages).send(stage);
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Relaxed)
+    }
+
     /// Calls that the plugin has neither answered nor dropped.
     pub(super) fn calls_open(&self) -> usize {
         lock(&self.calls).len()

@@ -13,6 +13,7 @@ mod census;
 mod close;
 mod error;
 mod exchange;
+mod health;
 mod instance;
 mod library;
 mod mailbox;
@@ -32,6 +33,7 @@ pub use call::{
 };
 pub use close::libraries_kept;
 pub use error::{LoadError, chain};
+pub use health::{Change, Fault, Health, Pass, Quarantined, Verdict};
 pub use instance::{Instance, leave_at_once, leave_process};
 pub use mailbox::Notice;
 pub use manifest::{Manifest, ManifestError, TaskSupport, ToolSpec};

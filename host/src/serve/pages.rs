@@ -1,6 +1,6 @@
 //! The gateway's own pages: what exists, what state it is in, what the problem codes mean.
 
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -49,6 +49,9 @@ fn index_html(servers: &[Mounted]) -> String {
         let entry = mounted.entry();
         let (name, prefix) = (Escaped(entry.name.as_str()), Escaped(entry.prefix.as_str()));
         let state = match mounted.failure() {
+            Some(failure) if failure.retry_in.is_some() => {
+                format!("{}: {}", failure.state(), Escaped(&failure.reason))
+            }
             Some(failure) => format!("failed: <code>{}</code>", failure.code),
             None => "running".into(),
         };
@@ -86,11 +89,18 @@ fn server(mounted: &Mounted) -> Value {
         server["tools"] = mount.tools.len().into();
     }
     if let Some(failure) = mounted.failure() {
-        server["state"] = "failed".into();
+        server["state"] = failure.state().into();
         server["code"] = failure.code.into();
         server["reason"] = failure.reason.into();
+        if let Some(retry_in) = failure.retry_in {
+            server["retry_in_ms"] = milliseconds(retry_in);
+        }
     }
     server
+}
+
+fn milliseconds(duration: Duration) -> Value {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into()
 }
 
 /// `GET /healthz`, `GET /livez`: the process answers.
