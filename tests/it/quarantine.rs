@@ -230,3 +230,29 @@ async fn one_retry_is_let_through_and_a_client_that_leaves_it_makes_room() {
     assert_eq!(next.body, r#"{"result":3}"#);
     gateway.event("server released").await;
 }
+
+#[tokio::test]
+async fn a_plugin_that_takes_no_messages_is_seen() {
+    let gateway = start("holds_calls", "quarantine_after = 0\ncall_timeout = \"2s\"\n").await;
+    let arguments = json!({ "directory": gateway.folder() }).to_string();
+    let blocked = gateway.post("/holds_calls/tools/block", arguments);
+    let behind = async {
+        wait_for(&gateway.folder().join("started")).await;
+        gateway.post("/holds_calls/tools/count", r#"{"to":3}"#).await
+    };
+    let watch = until(&gateway, |listed| listed.get("stalled_for_ms").is_some());
+    let (blocked, behind, stalled) = tokio::join!(blocked, behind, watch);
+    assert_eq!((blocked.status.as_u16(), behind.status.as_u16()), (504, 504));
+    assert!(stalled["stalled_for_ms"].as_u64().is_some_and(|waited| waited >= 1000), "{stalled}");
+    let taken = async |tool: &str| {
+        gateway.event_with("call finished", &[("tool", tool), ("outcome", "tool_timeout")]).await["taken"]
+            .clone()
+    };
+    assert_eq!(taken("count").await, false);
+    assert_eq!(taken("block").await, Value::Null, "the plugin had it");
+
+    std::fs::write(gateway.folder().join("release"), "").expect("a file");
+    until(&gateway, |listed| listed.get("stalled_for_ms").is_none()).await;
+    let next = gateway.post("/holds_calls/tools/count", r#"{"to":3}"#).await;
+    assert_eq!(next.body, r#"{"result":3}"#);
+}

@@ -31,6 +31,8 @@ use crate::config::{ServerEntry, ServerName};
 
 /// How long a plugin may take from STOP to the return of its `main`.
 const STOP_LIMIT: Duration = Duration::from_secs(8);
+/// A message that waits longer than this to be taken is a sign of trouble.
+const STALLED_AFTER: Duration = Duration::from_secs(1);
 
 /// One loading of one server: a library, its thread and its mailbox.
 #[derive(Debug)]
@@ -131,6 +133,13 @@ impl Instance {
     /// Whether it takes calls: it was neither stopped, nor has it ended by itself.
     pub fn is_open(&self) -> bool {
         self.mailbox.is_open()
+    }
+
+    /// For how long the plugin has taken nothing of what was sent to it, because all its threads are busy; `None`:
+    /// not worth mentioning.
+    pub fn stalled_for(&self) -> Option<Duration> {
+        let since = self.mailbox.waits_since().filter(|_| self.is_open())?;
+        Some(since.elapsed()).filter(|waited| *waited > STALLED_AFTER)
     }
 
     /// Calls that the plugin has neither answered nor dropped.

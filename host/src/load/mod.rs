@@ -29,7 +29,7 @@ use crate::config::ServerEntry;
 
 pub use call::{
     Answer, AnswerStatus, CallEvent, CallFacts, CallOptions, CancelReason, ClientAnswer, Closed,
-    Notifications, OpenCall, Request, Tasks,
+    Notifications, OpenCall, Request, Taken, Tasks,
 };
 pub use close::libraries_kept;
 pub use error::{LoadError, chain};

@@ -84,6 +84,9 @@ fn server(mounted: &Mounted) -> Value {
     });
     if let Some(instance) = mounted.instance() {
         server["generation"] = instance.generation().into();
+        if let Some(stalled) = instance.stalled_for() {
+            server["stalled_for_ms"] = milliseconds(stalled);
+        }
     }
     if let Mounted::Serving(mount) = mounted {
         server["tools"] = mount.tools.len().into();

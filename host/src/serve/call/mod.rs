@@ -276,7 +276,7 @@ impl RunningCall {
                 }
                 Ok(CallEvent::Done(answer)) => break self.record.judge(answer),
                 Err(_) => {
-                    self.call.cancel(CancelReason::Timeout);
+                    self.record.taken = self.call.cancel(CancelReason::Timeout);
                     break Err(self.record.timed_out());
                 }
             }

@@ -7,7 +7,7 @@ use std::{
 
 use super::{CallError, ToolReply};
 use crate::{
-    load::{Answer, CallFacts, Change, Fault, Pass, Verdict},
+    load::{Answer, CallFacts, Change, Fault, Pass, Taken, Verdict},
     mount::Mount,
 };
 
@@ -23,6 +23,8 @@ pub(super) struct Record {
     began: Option<Instant>,
     /// `None`: it was refused.
     pass: Option<Pass>,
+    /// Whether the plugin ever saw it.
+    pub(super) taken: Taken,
 }
 
 impl Record {
@@ -35,6 +37,7 @@ impl Record {
             request_id: facts.request_id.clone(),
             began: Some(Instant::now()),
             pass: None,
+            taken: Taken::Yes,
         }
     }
 
@@ -117,11 +120,32 @@ impl Record {
         self.give_back(verdict);
         let elapsed_ms = began.elapsed().as_micros() as f64 / 1000.0;
         let (server, subject, door, request_id) = (self.server(), &self.tool, self.door, &self.request_id);
+        // Said only of a call that never got to the plugin, which is busy with something else.
+        let taken = (self.taken == Taken::No).then_some(false);
         if self.method.is_empty() {
-            tracing::info!(server, tool = subject, door, outcome, elapsed_ms, request_id, "call finished");
+            tracing::info!(
+                server,
+                tool = subject,
+                door,
+                outcome,
+                taken,
+                elapsed_ms,
+                request_id,
+                "call finished"
+            );
         } else {
             let method = self.method;
-            tracing::info!(server, method, subject, door, outcome, elapsed_ms, request_id, "call finished");
+            tracing::info!(
+                server,
+                method,
+                subject,
+                door,
+                outcome,
+                taken,
+                elapsed_ms,
+                request_id,
+                "call finished"
+            );
         }
     }
 
