@@ -8,6 +8,7 @@ mod problem;
 mod admission;
 mod faults;
 mod mcp;
+mod metrics;
 mod pages;
 mod quarantine;
 mod rest;

@@ -21,8 +21,18 @@ use super::{
 use crate::mount::{Document, Mounted, ProblemCode};
 
 /// The pages beside those of the documentation, in the order in which they are listed.
-pub(super) const PATHS: &[&str] =
-    &["/", "/servers", "/openapi.json", "/docs", "/redoc", "/healthz", "/livez", "/readyz", "/problems"];
+pub(super) const PATHS: &[&str] = &[
+    "/",
+    "/servers",
+    "/openapi.json",
+    "/docs",
+    "/redoc",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/problems",
+];
 
 /// `GET /`: what exists.
 pub(super) async fn index(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
