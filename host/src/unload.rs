@@ -12,23 +12,8 @@ use crate::{
     load::{Instance, Unloaded},
 };
 
-/// Stops every server, last to first, with one log line each. Blocks.
+/// Stops every server, last to first; `load` logs what became of each library. Blocks.
 pub fn unload_all(running: &[Arc<Instance>]) -> Vec<(ServerName, Unloaded)> {
+    let unload = |instance: &Arc<Instance>| (instance.entry().name.clone(), instance.stop());
     running.iter().rev().map(unload).collect()
-}
-
-/// Stops one server.
-fn unload(instance: &Arc<Instance>) -> (ServerName, Unloaded) {
-    let began = std::time::Instant::now();
-    let name = instance.entry().name.clone();
-    let unloaded = instance.stop();
-    let elapsed_ms = began.elapsed().as_micros() as f64 / 1000.0;
-    let server = name.as_str();
-    match &unloaded {
-        Unloaded::Gone => tracing::info!(server, library = "gone", elapsed_ms, "server unloaded"),
-        Unloaded::Kept(reason) => {
-            tracing::warn!(server, library = "kept", reason, elapsed_ms, "server unloaded");
-        }
-    }
-    (name, unloaded)
 }

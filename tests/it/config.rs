@@ -327,6 +327,15 @@ fn a_bad_duration_address_filter_host_or_origin_is_refused() {
     5 | start_timeout = "1000h"
       |                 ^^^^^^^ write at most "24h"
     "#);
+    assert_snapshot!(problems(&server("quarantine = \"0s\"\nquarantine_after = -1")), @r#"
+    gateway.toml:5:14: `0s` is no time at all
+    5 | quarantine = "0s"
+      |              ^^^^ write at least "1ms"
+
+    gateway.toml:6:20: `quarantine_after` cannot be -1
+    6 | quarantine_after = -1
+      |                    ^^ write a number from 0 to 1000000, without quotation marks
+    "#);
     assert_snapshot!(problems("listen = \"localhost:8000\"\n"), @r#"
     gateway.toml:1:10: `localhost:8000` is not an address to listen on
     1 | listen = "localhost:8000"

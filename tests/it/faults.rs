@@ -55,7 +55,9 @@ async fn the_log_tells_a_panic_under_the_id_that_the_client_was_told() {
 
 #[tokio::test]
 async fn an_answer_that_is_no_result_is_a_bad_gateway() {
-    let gateway = Gateway::start(&["answers_garbage", "greet"]).await;
+    // One after the other, without an answer in between.
+    let garbage = server("answers_garbage", "answers_garbage") + "quarantine_after = 0\n";
+    let gateway = Gateway::with_config(&(config(&["greet"]) + &garbage)).await;
     let check =
         async |tool: &str| problem_of_call(&gateway, &format!("/answers_garbage/tools/{tool}"), "{}").await;
     for tool in ["no_text", "no_result", "nothing", "megabytes"] {

@@ -9,7 +9,7 @@ use std::{
 
 use host::{
     config::{Prefix, ServerEntry, ServerName},
-    load::{Instance, Server, Unloaded},
+    load::{Instance, Kept, Server, Unloaded},
 };
 use serde_json::Value;
 use tests::{artifacts, command, config, in_child, loader};
@@ -27,7 +27,7 @@ fn start(plugin: &str) -> Arc<Instance> {
 fn a_library_whose_thread_began_before_main_stays_open() {
     in_child("lifecycle::a_library_whose_thread_began_before_main_stays_open", || {
         let instance = start("starts_thread_early");
-        let kept = Unloaded::Kept("1 of its threads still run".into());
+        let kept = Unloaded::Kept(Kept::Threads { left: 1 });
         assert_eq!(instance.stop(), kept);
         assert_eq!(instance.stop(), kept, "a second stop says the same");
     });

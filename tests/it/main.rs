@@ -9,7 +9,9 @@ mod admission;
 mod faults;
 mod faults_under_load;
 mod mcp;
+mod metrics;
 mod pages;
+mod quarantine;
 mod rest;
 mod rounds;
 

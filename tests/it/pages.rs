@@ -91,6 +91,7 @@ async fn the_front_page_says_what_exists() {
         "/healthz",
         "/livez",
         "/readyz",
+        "/metrics",
         "/problems"
       ]
     }
@@ -300,8 +301,17 @@ fn references<'t>(text: &'t str, before: &'t str) -> impl Iterator<Item = &'t st
 #[tokio::test]
 async fn head_answers_as_get_does_without_the_body() {
     let gateway = Gateway::start(&["greet"]).await;
-    for path in ["/", "/servers", "/greet", "/greet/tools", "/openapi.json", "/docs", "/readyz", "/problems"]
-    {
+    for path in [
+        "/",
+        "/servers",
+        "/greet",
+        "/greet/tools",
+        "/openapi.json",
+        "/docs",
+        "/readyz",
+        "/metrics",
+        "/problems",
+    ] {
         let request = Request::head(path).body(String::new()).expect("a request");
         let head = gateway.send(request).await.expect("an answer");
         let get = gateway.get(path).await;
@@ -315,7 +325,7 @@ async fn head_answers_as_get_does_without_the_body() {
 #[tokio::test]
 async fn pages_are_for_reading() {
     let gateway = Gateway::start(&["greet"]).await;
-    for path in ["/servers", "/docs", "/openapi.json", "/greet/tools"] {
+    for path in ["/servers", "/docs", "/openapi.json", "/greet/tools", "/metrics"] {
         let answer = gateway.send(call(path, "{}")).await.expect("an answer");
         assert_eq!(answer.headers[header::ALLOW], "GET, HEAD, OPTIONS", "{path}");
         assert!(check(&gateway, path, &answer).await.starts_with("405 method_not_allowed"), "{path}");

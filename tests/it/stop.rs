@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
-use tests::Gateway;
+use tests::{Gateway, config, server};
 
 /// The events of the log in one line each, from the first signal on.
 fn since_the_signal(log: &[Value]) -> String {
@@ -126,4 +126,15 @@ async fn what_gateway_toml_says_is_served_and_nothing_else() {
     assert_eq!(after.post("/greet/tools/echoHai", r#"{"userName":"Ada"}"#).await.status.as_u16(), 200);
     assert_eq!(after.get("/bye/tools").await.status.as_u16(), 404);
     assert_eq!(after.get("/math/tools").await.status.as_u16(), 404);
+}
+
+#[tokio::test]
+async fn what_became_of_a_library_is_told_although_its_server_never_served() {
+    let declined = server("declined", "declines_start") + "settings.reason = \"it is Sunday\"\n";
+    let late = server("late", "never_ready") + "start_timeout = \"200ms\"\n";
+    let gateway = Gateway::with_config(&(config(&["greet"]) + &declined + &late)).await;
+    gateway.event_with("server unloaded", &[("server", "declined"), ("library", "gone")]).await;
+    let kept = gateway.event_with("server unloaded", &[("server", "late"), ("library", "kept")]).await;
+    assert_eq!(kept["reason"], "it was not ready within 200ms and may still run");
+    assert_eq!(kept["reason_code"], "start_timeout");
 }

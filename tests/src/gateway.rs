@@ -162,13 +162,17 @@ impl Gateway {
     /// Waits for the first event of this message that has these fields.
     pub async fn event_with(&self, message: &str, fields: &[(&str, &str)]) -> Value {
         let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), Value::from(*value));
-        let mut wanted: Vec<(String, Value)> = fields.iter().map(owned).collect();
-        wanted.push(owned(&("message", message)));
-        let log = self.log.clone();
-        tokio::task::spawn_blocking(move || log.wait_for(&wanted))
-            .await
-            .expect("it waits or panics")
-            .expect("an event")
+        let wanted: Vec<(String, Value)> = fields.iter().map(owned).collect();
+        self.event_where(message, move |event| wanted.iter().all(|(name, value)| event[name] == *value)).await
+    }
+
+    /// Waits for the first event of this message that is so.
+    pub async fn event_where(&self, message: &str, is_so: impl Fn(&Value) -> bool + Send + 'static) -> Value {
+        let (log, message) = (self.log.clone(), message.to_owned());
+        let found = tokio::task::spawn_blocking(move || {
+            log.wait_for(&message, |event| event["message"] == message.as_str() && is_so(event))
+        });
+        found.await.expect("it waits or panics").expect("an event")
     }
 
     /// Sends a request and reads its answer. Dropping the future closes the connection.
@@ -267,15 +271,14 @@ impl Log {
         self.lines.lock().expect("no reader panics")
     }
 
-    fn wait_for(&self, wanted: &[(String, Value)]) -> Result<Value> {
-        let is_it = |event: &Value| wanted.iter().all(|(name, value)| event[name] == *value);
+    fn wait_for(&self, message: &str, is_it: impl Fn(&Value) -> bool) -> Result<Value> {
         let found = |lines: &Lines| lines.events.iter().find(|event| is_it(event)).cloned();
         let waiting = |lines: &mut Lines| found(lines).is_none() && !lines.ended;
         let (lines, _) =
             self.grown.wait_timeout_while(self.lock(), PATIENCE, waiting).expect("no reader panics");
         match found(&lines) {
             Some(event) => Ok(event),
-            None => bail!("no event with {wanted:?} in {:#?}", lines.events),
+            None => bail!("no such event `{message}` in {:#?}", lines.events),
         }
     }
 

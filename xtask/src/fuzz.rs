@@ -15,9 +15,9 @@ use crate::{
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let seconds = match args {
         [] => 600,
-        [seconds] => {
-            seconds.parse::<u32>().map_err(|_| Failure::Usage(format!("`{seconds}` is no number of seconds")))?
-        }
+        [seconds] => seconds
+            .parse::<u32>()
+            .map_err(|_| Failure::Usage(format!("`{seconds}` is no number of seconds")))?,
         _ => return Err(Failure::Usage("`fuzz` takes SECONDS or nothing".into())),
     };
     let workspace = workspace()?;

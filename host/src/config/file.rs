@@ -126,6 +126,15 @@ pub(super) struct ServerTable {
     /// Heap of the plugin, in bytes, from which on the log warns, once for each doubling; 0: never.
     #[serde(default = "ServerTable::heap_warn_bytes")]
     pub(super) heap_warn_bytes: u64,
+    /// After so many faults in a row (panics, answers that are none, timeouts, calls lost) the server is quarantined:
+    /// calls are refused with 503. 0: never.
+    #[serde(default = "ServerTable::quarantine_after")]
+    #[schemars(range(max = 1_000_000))]
+    pub(super) quarantine_after: u32,
+    /// Time until one call is let through to a quarantined server as a retry. It doubles each time the retry fails, up
+    /// to 16 times this.
+    #[serde(default = "ServerTable::quarantine")]
+    pub(super) quarantine: WrittenDuration,
     /// Handed to the plugin, which declares what may stand here.
     #[serde(default)]
     pub(super) settings: Map<String, Value>,
@@ -146,6 +155,14 @@ impl ServerTable {
 
     fn heap_warn_bytes() -> u64 {
         ServerEntry::HEAP_WARN_BYTES
+    }
+
+    fn quarantine_after() -> u32 {
+        ServerEntry::QUARANTINE_AFTER
+    }
+
+    fn quarantine() -> WrittenDuration {
+        ServerEntry::QUARANTINE.into()
     }
 }
 

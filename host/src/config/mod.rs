@@ -104,6 +104,10 @@ pub struct ServerEntry {
     pub call_timeout: Duration,
     /// Heap of the plugin from which on the log warns, in bytes; 0: never.
     pub heap_warn_bytes: u64,
+    /// So many faults in a row quarantine the server; 0: never.
+    pub quarantine_after: u32,
+    /// How long a quarantine lasts until the first retry.
+    pub quarantine: Duration,
     /// `[server.settings]`, handed to the plugin.
     pub settings: serde_json::Map<String, serde_json::Value>,
     /// The line of its `[[server]]` in gateway.toml, counted from 1.
@@ -130,6 +134,10 @@ impl ServerEntry {
     pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
     /// Heap from which on the log warns if nothing else is said.
     pub const HEAP_WARN_BYTES: u64 = 256 << 20;
+    /// Faults in a row before a quarantine if nothing else is said.
+    pub const QUARANTINE_AFTER: u32 = 5;
+    /// Time to the first retry if nothing else is said.
+    pub const QUARANTINE: Duration = Duration::from_secs(30);
 
     /// A server with the default of every key that may be left out.
     pub fn new(name: ServerName, plugin: PathBuf, prefix: Prefix) -> Self {
@@ -144,6 +152,8 @@ impl ServerEntry {
             start_timeout: Self::START_TIMEOUT,
             call_timeout: Self::CALL_TIMEOUT,
             heap_warn_bytes: Self::HEAP_WARN_BYTES,
+            quarantine_after: Self::QUARANTINE_AFTER,
+            quarantine: Self::QUARANTINE,
             settings: serde_json::Map::new(),
             line: 1,
             settings_lines: SettingsLines::default(),

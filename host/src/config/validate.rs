@@ -125,6 +125,7 @@ impl Checker<'_, '_> {
         }
         let start_timeout = self.duration(&join(&pointer, "start_timeout"), &table.start_timeout);
         let call_timeout = self.duration(&join(&pointer, "call_timeout"), &table.call_timeout);
+        let quarantine = self.duration(&join(&pointer, "quarantine"), &table.quarantine);
 
         self.taken.push(Taken { table: pointer.clone(), name: name.clone(), prefix: prefix.clone() });
         plugin?;
@@ -139,6 +140,8 @@ impl Checker<'_, '_> {
             start_timeout,
             call_timeout,
             heap_warn_bytes: table.heap_warn_bytes,
+            quarantine_after: table.quarantine_after,
+            quarantine,
             settings: table.settings,
             line: self.document.line(&pointer),
             settings_lines: self.settings_lines(&join(&pointer, "settings")),

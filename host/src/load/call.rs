@@ -179,6 +179,16 @@ pub enum CancelReason {
     Suspended,
 }
 
+/// Whether the plugin had taken a call out of its mailbox when that was cancelled.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// It had, and is told.
+    #[default]
+    Yes,
+    /// It will never see it.
+    No,
+}
+
 /// The server takes no more calls.
 #[derive(Debug, thiserror::Error)]
 #[error("the server is stopping")]
@@ -219,9 +229,11 @@ impl OpenCall {
     }
 
     /// Cancels the call, with a reason that the plugin can see. From then on it says `Done(Answer::Gone)`.
-    pub fn cancel(&mut self, reason: CancelReason) {
-        if !std::mem::replace(&mut self.over, true) {
-            self.mailbox.cancel(self.id, reason);
+    pub fn cancel(&mut self, reason: CancelReason) -> Taken {
+        if std::mem::replace(&mut self.over, true) {
+            Taken::Yes
+        } else {
+            self.mailbox.cancel(self.id, reason)
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::config::ServerName;
 
 use super::{
     manifest::ManifestError,
-    trial::{Failure, Fault},
+    trial::{Failure, TrialError},
     vet::Rejection,
 };
 
@@ -32,7 +32,7 @@ pub enum LoadError {
 
     /// It did not pass its trial in a child process.
     #[error("server `{server}`: cannot use `{}`", .path.display())]
-    Trial { server: ServerName, path: PathBuf, source: Fault },
+    Trial { server: ServerName, path: PathBuf, source: TrialError },
 
     /// The dynamic linker refused the library. The linker's own words are in `reason`.
     #[error("server `{server}`: the dynamic linker refuses `{}`: {reason}{}", .path.display(), linker_hint(.reason))]
@@ -80,13 +80,13 @@ fn linker_hint(reason: &str) -> &'static str {
 impl LoadError {
     /// Why the file at `path`, whose descriptor says `facts`, is not loaded after its trial. What was refused there in
     /// good order is told in the words in which it is refused here.
-    pub(super) fn of_trial(server: ServerName, path: PathBuf, fault: Fault) -> Self {
+    pub(super) fn of_trial(server: ServerName, path: PathBuf, fault: TrialError) -> Self {
         match fault {
-            Fault::Refused(Failure::Linker(reason)) => Self::Open { server, path, reason },
-            Fault::Refused(Failure::Interface(difference)) => {
+            TrialError::Refused(Failure::Linker(reason)) => Self::Open { server, path, reason },
+            TrialError::Refused(Failure::Interface(difference)) => {
                 Self::WrongAbi { server, ours: plugin_api::abi::VERSION, difference }
             }
-            Fault::Refused(Failure::Describe(reason)) => Self::Describe { server, reason },
+            TrialError::Refused(Failure::Describe(reason)) => Self::Describe { server, reason },
             source => Self::Trial { server, path, source },
         }
     }
@@ -97,8 +97,8 @@ impl LoadError {
             Self::Read { .. } => "unreadable",
             Self::Rejected { .. } => "not_a_plugin",
             Self::Stage { .. } | Self::Thread { .. } => "no_resources",
-            Self::Trial { source: Fault::NoChild { .. }, .. } => "no_resources",
-            Self::Trial { source: Fault::Hung { .. }, .. } => "hangs",
+            Self::Trial { source: TrialError::NoChild { .. }, .. } => "no_resources",
+            Self::Trial { source: TrialError::Hung { .. }, .. } => "hangs",
             Self::Trial { .. } => "crashes",
             Self::Open { .. } => "linker_error",
             Self::WrongAbi { .. } => "wrong_abi",

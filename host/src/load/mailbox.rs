@@ -19,6 +19,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
         mpsc::Sender,
     },
+    time::Instant,
 };
 
 use plugin_api::abi::{self, Host};
@@ -26,7 +27,7 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
-    call::{Answer, AnswerStatus, CallOptions, CancelReason, ClientAnswer, Closed, OpenCall, Request},
+    call::{Answer, AnswerStatus, CallOptions, CancelReason, ClientAnswer, Closed, OpenCall, Request, Taken},
     census::Census,
     exchange::Exchange,
     heap::Heap,
@@ -96,6 +97,7 @@ impl std::fmt::Debug for Queue {
 
 /// An event on its way.
 struct Message {
+    posted: Instant,
     kind: u32,
     call: u64,
     code: u32,
@@ -105,14 +107,14 @@ struct Message {
 
 impl Message {
     fn bare(kind: u32, call: u64, code: u32) -> Self {
-        Self { kind, call, code, name_len: 0, data: Vec::new() }
+        Self { posted: Instant::now(), kind, call, code, name_len: 0, data: Vec::new() }
     }
 
     fn named(kind: u32, call: u64, code: u32, name: &str, body: &Value) -> Self {
         let mut data = name.as_bytes().to_vec();
         // Memory: writing cannot fail.
         let _ = serde_json::to_writer(&mut data, body);
-        Self { kind, call, code, name_len: name.len() as u32, data }
+        Self { name_len: name.len() as u32, data, ..Self::bare(kind, call, code) }
     }
 }
 
@@ -190,6 +192,15 @@ impl Mailbox {
         let _ = lock(&self.stages).send(stage);
     }
 
+    /// Since when the oldest message waits for the plugin to take it: one whose threads all block takes none.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        lock(&self.queue).events.front().map(|message| message.posted)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Relaxed)
+    }
+
     /// Calls that the plugin has neither answered nor dropped.
     pub(super) fn calls_open(&self) -> usize {
         lock(&self.calls).len()
@@ -208,24 +219,20 @@ impl Mailbox {
             }
             calls.insert(id, call);
         }
-        self.post(Message {
-            kind: abi::CALL,
-            call: id,
-            code: 0,
-            name_len: request.name_len,
-            data: request.data,
-        });
+        let Request { name_len, data } = request;
+        self.post(Message { name_len, data, ..Message::bare(abi::CALL, id, 0) });
         Ok(OpenCall { mailbox: self.clone(), id, exchange, over: false })
     }
 
-    pub(super) fn cancel(&self, id: u64, reason: CancelReason) {
+    /// Cancels a call; whether the plugin had taken it.
+    pub(super) fn cancel(&self, id: u64, reason: CancelReason) -> Taken {
         match lock(&self.calls).get_mut(&id) {
             Some(call) => *call = Call::Cancelled,
-            None => return,
+            None => return Taken::Yes,
         }
         if self.withdraw(id) {
             lock(&self.calls).remove(&id);
-            return;
+            return Taken::No;
         }
         let code = match reason {
             CancelReason::Client => abi::BY_CLIENT,
@@ -233,6 +240,7 @@ impl Mailbox {
             CancelReason::Suspended => abi::SUSPENDED,
         };
         self.post(Message::bare(abi::CANCEL, id, code));
+        Taken::Yes
     }
 
     /// Hands a call the answer to one of its questions.

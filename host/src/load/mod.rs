@@ -8,10 +8,13 @@
 //! A plugin is a program with a mailbox. Its code runs on one thread that the host makes for it, and on threads it
 //! makes itself, never on a thread that outlives it: that is what makes closing its library sound.
 
+mod body;
 mod call;
 mod census;
+mod close;
 mod error;
 mod exchange;
+mod health;
 mod heap;
 mod instance;
 mod intake;
@@ -21,6 +24,7 @@ mod manifest;
 mod settings;
 mod stage;
 mod trial;
+mod unloaded;
 mod vet;
 
 use std::{
@@ -41,14 +45,17 @@ use trial::Trials;
 
 pub use call::{
     Answer, AnswerStatus, CallEvent, CallFacts, CallOptions, CancelReason, ClientAnswer, Closed,
-    Notifications, OpenCall, Request, Tasks,
+    Notifications, OpenCall, Request, Taken, Tasks,
 };
+pub use close::libraries_kept;
 pub use error::{LoadError, chain};
-pub use instance::{Instance, Unloaded, leave_at_once, leave_process};
+pub use health::{Change, Fault, Health, Pass, Quarantined, Verdict};
+pub use instance::{Instance, leave_at_once, leave_process};
 pub use intake::PluginFile;
 pub use mailbox::Notice;
 pub use manifest::{Manifest, ManifestError, TaskSupport, ToolSpec};
-pub use trial::{Failure, Fault, Step, Tried, child::run as run_trial};
+pub use trial::{Failure, Step, TrialError, Tried, child::run as run_trial};
+pub use unloaded::{Ends, Kept, Unloaded, ends};
 pub use vet::{Facts, Rejection, vet};
 
 /// One `[[server]]` table after this step.
@@ -132,8 +139,8 @@ impl Loader {
         file: &PluginFile,
         limit: Duration,
         settings: Option<serde_json::Map<String, serde_json::Value>>,
-    ) -> Result<Tried, Fault> {
-        let no_copy = |(path, error): (PathBuf, io::Error)| Fault::NoChild {
+    ) -> Result<Tried, TrialError> {
+        let no_copy = |(path, error): (PathBuf, io::Error)| TrialError::NoChild {
             reason: format!("no copy of it can be made at `{}`: {error}", path.display()),
         };
         let nodelete_at = vet::vet(&file.bytes).ok().and_then(|facts| facts.nodelete_at);

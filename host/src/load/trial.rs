@@ -2,7 +2,7 @@
 //! dynamic linker, or in a constructor, costs the child and not the gateway.
 //!
 //! In:   the private copy that will be loaded, and how long the child may take.
-//! Out:  what the plugin said of itself, or a [`Fault`]. Passed once, a content is not tried again.
+//! Out:  what the plugin said of itself, or a [`TrialError`]. Passed once, a content is not tried again.
 //! Never: judges what the file may do later; only that opening, describing and closing it ends nothing.
 
 mod cache;
@@ -116,7 +116,7 @@ pub struct Tried {
 /// Why a file did not pass its trial.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields of an error are what its message says they are")]
-pub enum Fault {
+pub enum TrialError {
     /// It ended the child.
     #[error("tried in a child process, it ended that process ({how}) {step}{}; this is a bug of the plugin, or the file is damaged", said_in_words(.said))]
     Crashed { step: Step, how: String, said: String },
@@ -137,7 +137,7 @@ fn said_in_words(said: &str) -> String {
     if said.is_empty() { String::new() } else { format!(", saying `{said}`") }
 }
 
-impl Fault {
+impl TrialError {
     /// Whether another trial of the same content could end otherwise: it says something about this machine at this
     /// moment.
     fn is_passing(&self) -> bool {
@@ -145,7 +145,7 @@ impl Fault {
     }
 }
 
-type Verdict = Result<Arc<Tried>, Fault>;
+type Verdict = Result<Arc<Tried>, TrialError>;
 
 /// Holds trials, and remembers how they ended.
 #[derive(Debug)]
@@ -168,7 +168,7 @@ impl Trials {
 
     /// Whether the content `digest`, of which there is a copy at `path`, passes. Who asks about a content that is being
     /// tried waits for that trial.
-    pub(super) fn judge(&self, digest: Digest, path: &Path, limit: Duration) -> Result<(), Fault> {
+    pub(super) fn judge(&self, digest: Digest, path: &Path, limit: Duration) -> Result<(), TrialError> {
         let verdict = self.verdicts().entry(digest).or_default().clone();
         let verdict = verdict.get_or_init(|| {
             if self.cache.as_ref().is_some_and(|cache| cache.has(digest)) {
@@ -184,7 +184,7 @@ impl Trials {
             }
             tried.map(Arc::new)
         });
-        if verdict.as_ref().is_err_and(Fault::is_passing) {
+        if verdict.as_ref().is_err_and(TrialError::is_passing) {
             self.verdicts().remove(&digest);
         }
         verdict.as_ref().map(drop).map_err(Clone::clone)
@@ -196,15 +196,15 @@ impl Trials {
         path: &Path,
         limit: Duration,
         settings: Option<Map<String, Value>>,
-    ) -> Result<Tried, Fault> {
+    ) -> Result<Tried, TrialError> {
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
         let request = Request { path: path.to_owned(), limit_ms, settings };
         Trial::begin(&self.program, &request).map_err(no_child)?.follow(limit)
     }
 }
 
-fn no_child(error: io::Error) -> Fault {
-    Fault::NoChild { reason: error.to_string() }
+fn no_child(error: io::Error) -> TrialError {
+    TrialError::NoChild { reason: error.to_string() }
 }
 
 /// A child under way. Killed when dropped.
@@ -236,7 +236,7 @@ impl Trial {
 
     /// Hears the child out. `Command` is gone by now, and with it our copy of the child's end: when the child ends, so
     /// does the conversation.
-    fn follow(mut self, limit: Duration) -> Result<Tried, Fault> {
+    fn follow(mut self, limit: Duration) -> Result<Tried, TrialError> {
         let end = Instant::now() + limit;
         let mut tried = Tried::default();
         let mut step = Step::Open;
@@ -246,19 +246,19 @@ impl Trial {
                 Heard::Said(Said::Described(json)) => tried.description = json,
                 Heard::Said(Said::Manifest(json)) => tried.manifest = Some(json),
                 Heard::Said(Said::Failed(Failure::Start(reason))) => tried.start_failure = Some(reason),
-                Heard::Said(Said::Failed(failure)) => return Err(Fault::Refused(failure)),
+                Heard::Said(Said::Failed(failure)) => return Err(TrialError::Refused(failure)),
                 Heard::Said(Said::Closed(library)) => {
                     tried.library = library;
                     return Ok(tried);
                 }
                 Heard::End => {
                     let Some(status) = self.ended(end).map_err(no_child)? else {
-                        return Err(Fault::Hung { step, limit });
+                        return Err(TrialError::Hung { step, limit });
                     };
                     let said = self.stderr.recv_timeout(Duration::from_millis(200)).unwrap_or_default();
-                    return Err(Fault::Crashed { step, how: how_it_ended(status), said });
+                    return Err(TrialError::Crashed { step, how: how_it_ended(status), said });
                 }
-                Heard::Silence => return Err(Fault::Hung { step, limit }),
+                Heard::Silence => return Err(TrialError::Hung { step, limit }),
             }
         }
     }

@@ -6,6 +6,7 @@
 //! Never: sockets, requests.
 
 mod error;
+mod failure;
 mod header;
 mod hoist;
 mod openapi;
@@ -17,10 +18,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     config::ServerEntry,
-    load::{Failed, Instance, Manifest, Server, chain},
+    load::{Failed, Instance, Manifest, Server},
 };
 
 pub use error::MountError;
+pub use failure::Failure;
 pub use openapi::Document;
 pub use problem_code::ProblemCode;
 pub use tool::{ArgumentError, Tool};
@@ -64,15 +66,6 @@ pub struct Mount {
     by_name: HashMap<String, Arc<Tool>>,
 }
 
-/// Why a server does not serve, in words fit for everybody who may see `/servers`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The stable word for this kind of failure.
-    pub code: &'static str,
-    /// The whole chain of causes, on one line.
-    pub reason: String,
-}
-
 impl Mount {
     /// Mounts what the server offered when it started.
     pub fn new(instance: Arc<Instance>) -> Result<Self, MountError> {
@@ -88,6 +81,11 @@ impl Mount {
         let by_name = tools.iter().map(|tool| (tool.spec.name.clone(), tool.clone())).collect();
         let openapi = Document::of_server(&described(&instance, &manifest));
         Ok(Self { instance, manifest, tools, openapi, by_name })
+    }
+
+    /// Why it does not serve any more, or not now; `None`: it does.
+    pub fn failure(&self) -> Option<Failure> {
+        Failure::of(&self.instance)
     }
 
     /// The tool of that name.
@@ -141,19 +139,10 @@ impl Mounted {
     /// Why it does not serve; `None`: it does.
     pub fn failure(&self) -> Option<Failure> {
         match self {
-            Self::Serving(mount) if mount.instance.ended_by_itself() => {
-                Some(Failure { code: "ended", reason: "the plugin ended by itself; the log says why".into() })
-            }
-            Self::Serving(_) => None,
+            Self::Serving(mount) => mount.failure(),
             Self::Failed(failed) => Some(Failure::new(failed.error.code(), &failed.error)),
             Self::Refused { error, .. } => Some(Failure::new(error.code(), &**error)),
         }
-    }
-}
-
-impl Failure {
-    fn new(code: &'static str, error: &dyn std::error::Error) -> Self {
-        Self { code, reason: chain(error) }
     }
 }
 

@@ -94,7 +94,7 @@ const TABLE: [Row; 20] = [
     row(PluginError, 502, Occurs::InCalls, ["plugin_error", "The plugin answered with an error",
         "The plugin refused the request itself, rather than reporting a tool's error."]),
     row(PluginUnavailable, 503, Occurs::AtServers, ["plugin_unavailable", "The server is not available",
-        "The server did not start, or the gateway is starting or stopping; `reason` says which. See `/servers`."]),
+        "The server did not start or is quarantined, or the gateway is starting or stopping; `reason` says which. See `/servers`."]),
     row(ToolTimeout, 504, Occurs::InCalls, ["tool_timeout", "The tool took too long",
         "The tool did not answer within the server's `call_timeout`; the call was cancelled."]),
 ];

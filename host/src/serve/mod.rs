@@ -21,6 +21,7 @@ mod rest;
 
 mod held;
 mod html;
+mod metrics;
 mod negotiate;
 mod pages;
 mod server_page;

@@ -1,6 +1,6 @@
 //! The gateway's own pages: what exists, what state it is in, what the problem codes mean.
 
-use std::{fmt::Write, sync::Arc};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use axum::{
     body::Body,
@@ -21,8 +21,18 @@ use super::{
 use crate::mount::{Document, Mounted, ProblemCode};
 
 /// The pages beside those of the documentation, in the order in which they are listed.
-pub(super) const PATHS: &[&str] =
-    &["/", "/servers", "/openapi.json", "/docs", "/redoc", "/healthz", "/livez", "/readyz", "/problems"];
+pub(super) const PATHS: &[&str] = &[
+    "/",
+    "/servers",
+    "/openapi.json",
+    "/docs",
+    "/redoc",
+    "/healthz",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/problems",
+];
 
 /// `GET /`: what exists.
 pub(super) async fn index(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
@@ -49,6 +59,9 @@ fn index_html(servers: &[Mounted]) -> String {
         let entry = mounted.entry();
         let (name, prefix) = (Escaped(entry.name.as_str()), Escaped(entry.prefix.as_str()));
         let state = match mounted.failure() {
+            Some(failure) if failure.retry_in.is_some() => {
+                format!("{}: {}", failure.state(), Escaped(&failure.reason))
+            }
             Some(failure) => format!("failed: <code>{}</code>", failure.code),
             None => "running".into(),
         };
@@ -83,16 +96,26 @@ fn server(mounted: &Mounted) -> Value {
         server["generation"] = instance.generation().into();
         server["sha256"] = instance.digest().to_string().into();
         server["heap_bytes"] = instance.heap_bytes().into();
+        if let Some(stalled) = instance.stalled_for() {
+            server["stalled_for_ms"] = milliseconds(stalled);
+        }
     }
     if let Mounted::Serving(mount) = mounted {
         server["tools"] = mount.tools.len().into();
     }
     if let Some(failure) = mounted.failure() {
-        server["state"] = "failed".into();
+        server["state"] = failure.state().into();
         server["code"] = failure.code.into();
         server["reason"] = failure.reason.into();
+        if let Some(retry_in) = failure.retry_in {
+            server["retry_in_ms"] = milliseconds(retry_in);
+        }
     }
     server
+}
+
+fn milliseconds(duration: Duration) -> Value {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into()
 }
 
 /// `GET /healthz`, `GET /livez`: the process answers.

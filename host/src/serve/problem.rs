@@ -33,6 +33,11 @@ impl Problem {
         self
     }
 
+    fn with_all(mut self, members: Map<String, Value>) -> Self {
+        self.0.members.extend(members);
+        self
+    }
+
     /// Adds a header.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));
@@ -99,6 +104,7 @@ impl Problem {
 impl From<CallError> for Problem {
     fn from(error: CallError) -> Self {
         let detail = error.to_string();
+        let unavailable = error.unavailable().unwrap_or_default();
         match error {
             CallError::UnknownTool { server, tool, available, .. } => {
                 about(ProblemCode::UnknownTool, detail, server, tool).with("available", available)
@@ -118,10 +124,12 @@ impl From<CallError> for Problem {
                 let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
                 about(ProblemCode::ToolTimeout, detail, server, tool).with("timeout_ms", limit)
             }
-            CallError::Unavailable { server } => Self::new(ProblemCode::PluginUnavailable, detail)
-                .with("server", server)
-                .with("reason", "stopping")
-                .retry_after(2),
+            CallError::Unavailable { .. } => {
+                Self::new(ProblemCode::PluginUnavailable, detail).with_all(unavailable).retry_after(2)
+            }
+            CallError::Quarantined { why, .. } => Self::new(ProblemCode::PluginUnavailable, detail)
+                .with_all(unavailable)
+                .retry_after(why.retry_in_seconds()),
             CallError::Protocol { code, data, .. } => {
                 let kind = match code {
                     -32602 => ProblemCode::InvalidArguments,
@@ -145,10 +153,15 @@ fn about(code: ProblemCode, detail: String, server: String, tool: String) -> Pro
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use http::Request;
 
     use super::*;
-    use crate::mount::ArgumentError;
+    use crate::{
+        load::{Fault, Quarantined},
+        mount::ArgumentError,
+    };
 
     fn asked(path: &str) -> Asked {
         let request = Request::post(path).header("x-request-id", "r1").body(Body::empty());
@@ -180,8 +193,9 @@ mod tests {
             CallError::InvalidArguments { server: server(), tool: tool(), errors: vec![] },
             CallError::Panicked { server: server(), tool: tool() },
             CallError::BadResult { server: server(), tool: tool() },
-            CallError::TimedOut { server: server(), tool: tool(), limit: std::time::Duration::from_secs(30) },
+            CallError::TimedOut { server: server(), tool: tool(), limit: Duration::from_secs(30) },
             CallError::Unavailable { server: server() },
+            CallError::Quarantined { server: server(), why: quarantined(Duration::ZERO) },
             protocol(-32602),
             protocol(-32021),
             protocol(-32000),
@@ -190,6 +204,29 @@ mod tests {
             let word = error.code();
             assert_eq!(Problem::from(error).code().as_str(), word);
         }
+    }
+
+    fn quarantined(retry_in: Duration) -> Quarantined {
+        Quarantined { faults: 5, last: Fault::Panicked, retry_in }
+    }
+
+    #[test]
+    fn a_quarantined_server_says_why_and_until_when() {
+        let check = |retry_in, retry_after: &str| {
+            let error = CallError::Quarantined { server: "greet".into(), why: quarantined(retry_in) };
+            let gateway = crate::serve::state::tests::gateway();
+            let response = Problem::from(error).answer(&gateway, &asked("/greet/tools/echoHai"));
+            assert_eq!(
+                (response.status().as_u16(), &response.headers()["retry-after"]),
+                (503, &retry_after.parse().expect("a header"))
+            );
+        };
+        check(Duration::from_millis(27_500), "28");
+        check(Duration::from_millis(1), "1");
+        check(Duration::ZERO, "1");
+        let why = quarantined(Duration::from_millis(27_500));
+        let error = CallError::Quarantined { server: "greet".into(), why };
+        insta::assert_snapshot!(document(error), @r#"{"type":"/problems/plugin_unavailable","title":"The server is not available","status":503,"detail":"server `greet` is quarantined after 5 faults in a row, the last `plugin_panicked`; try again in 28 s","instance":"/greet/tools/echoHai","code":"plugin_unavailable","request_id":"r1","server":"greet","reason":"quarantined","faults":5,"last_fault":"plugin_panicked","retry_in_ms":27500}"#);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use super::{
     call::nearest,
     docs,
     held::held,
+    metrics,
     negotiate::{Form, form},
     pages,
     problem::Problem,
@@ -42,6 +43,7 @@ pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
         .route("/healthz", get(pages::alive))
         .route("/livez", get(pages::alive))
         .route("/readyz", get(pages::ready))
+        .route("/metrics", get(metrics::metrics))
         .route("/problems", get(pages::problems))
         .route("/problems/{code}", get(pages::problem))
         .merge(docs::routes().with_state(()))

@@ -11,7 +11,10 @@ use super::{
     html::{self, Escaped},
     snippet,
 };
-use crate::{load::ToolSpec, mount::Mount};
+use crate::{
+    load::ToolSpec,
+    mount::{Failure, Mount},
+};
 
 /// The facts of one server.
 struct Facts<'a> {
@@ -22,6 +25,7 @@ struct Facts<'a> {
     base: &'a str,
     prefix: &'a str,
     tools: Vec<&'a ToolSpec>,
+    failure: Option<Failure>,
 }
 
 /// `base` is how this client reaches the gateway, without a slash at its end.
@@ -35,6 +39,7 @@ fn facts<'a>(mount: &'a Mount, base: &'a str) -> Facts<'a> {
         base,
         prefix: entry.prefix.as_str(),
         tools: mount.tools.iter().map(|tool| &tool.spec).collect(),
+        failure: mount.failure(),
     }
 }
 
@@ -63,7 +68,7 @@ impl Facts<'_> {
                 "url": format!("{}{}/tools/{}", self.base, self.prefix, tool.name),
             })
         });
-        json!({
+        let mut json = json!({
             "server": self.name,
             "title": self.title,
             "version": self.version,
@@ -71,7 +76,12 @@ impl Facts<'_> {
             "mcp": self.endpoint(),
             "tools": tools.collect::<Vec<_>>(),
             "openapi": format!("{}{}/openapi.json", self.base, self.prefix),
-        })
+        });
+        if let Some(failure) = &self.failure {
+            json["state"] = failure.state().into();
+            json["reason"] = failure.reason.as_str().into();
+        }
+        json
     }
 
     fn html(&self) -> String {
@@ -91,6 +101,10 @@ impl Facts<'_> {
             Escaped(self.version),
             Escaped(&endpoint)
         )?;
+        if let Some(failure) = &self.failure {
+            let (state, reason) = (failure.state(), Escaped(&failure.reason));
+            writeln!(page, "<p><strong>Not serving: {state}</strong>, {reason}.</p>")?;
+        }
         if let Some(text) = self.instructions {
             writeln!(page, "<p>{}</p>", Escaped(text))?;
         }
@@ -141,6 +155,7 @@ mod tests {
             base: "http://localhost:8000",
             prefix: "/greet",
             tools: vec![&tool],
+            failure: None,
         });
     }
 

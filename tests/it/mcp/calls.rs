@@ -80,7 +80,9 @@ async fn a_panic_is_a_result_with_a_request_id() -> Result<()> {
 #[tokio::test]
 async fn nonsense_and_delay_are_results_with_a_request_id() -> Result<()> {
     let slow = tests::server("slow", "holds_calls") + "call_timeout = \"100ms\"\n";
-    let gateway = Gateway::with_config(&(tests::config(&["answers_garbage"]) + &slow)).await;
+    // One after the other, without an answer in between.
+    let garbage = tests::server("answers_garbage", "answers_garbage") + "quarantine_after = 0\n";
+    let gateway = Gateway::with_config(&(tests::config(&[]) + &garbage + &slow)).await;
     let check = async |client: &RunningService<RoleClient, ()>, tool, arguments| {
         let result = call(client, tool, arguments).await?;
         assert_eq!(result.is_error, Some(true), "{tool}");

@@ -26,7 +26,8 @@ fn call(mailbox: &Arc<Mailbox>) -> Result<OpenCall, Closed> {
 fn a_call_cancelled_before_the_plugin_takes_it_leaves_nothing_behind() {
     let mailbox = mailbox();
     let kept = call(&mailbox).expect("open");
-    drop(call(&mailbox).expect("open"));
+    let mut other = call(&mailbox).expect("open");
+    assert_eq!(other.cancel(CancelReason::Timeout), Taken::No);
     assert_eq!(mailbox.calls_open(), 1);
     assert_eq!(peek(&mailbox), Some((abi::CALL, kept.id)));
     assert_eq!(peek(&mailbox), None);
@@ -154,4 +155,19 @@ fn a_plugin_is_told_what_is_known_of_a_call_and_nothing_of_the_rest() {
     let (host, mut out) = (mailbox.host(), RVec::new());
     assert!((host.table.info())(host.context, open.expect("open").id, &mut out));
     assert_eq!(out.as_slice(), br#"{"requestId":"r","state":7}"#);
+}
+
+#[test]
+fn the_oldest_message_that_nobody_takes_is_known() {
+    let mailbox = mailbox();
+    assert_eq!(mailbox.waits_since(), None);
+    let first = call(&mailbox).expect("open");
+    let since = mailbox.waits_since().expect("it was not taken");
+    let second = call(&mailbox).expect("open");
+    assert_eq!(mailbox.waits_since(), Some(since));
+    peek(&mailbox);
+    assert!(mailbox.waits_since().is_some_and(|next| next >= since));
+    peek(&mailbox);
+    assert_eq!(mailbox.waits_since(), None);
+    drop((first, second));
 }

@@ -11,9 +11,10 @@ use super::{Failure, Request, Said, Step};
 use crate::{
     config::{Prefix, ServerEntry, ServerName},
     load::{
-        LoadError, chain,
-        instance::{self, Progress},
-        leave_at_once, library,
+        LoadError,
+        body::{Body, Progress, Trial},
+        chain, leave_at_once, library,
+        mailbox::Stage,
         stage::Staged,
     },
 };
@@ -65,14 +66,21 @@ fn try_out(request: Request, gateway: &Gateway, for_plugin: Gateway) {
         }
         Progress::Ended => for_plugin.say(&Said::Next(Step::Close)),
     };
-    let tried = instance::try_out(&entry, Staged::of_another(request.path), starts, Box::new(tell));
-    if let Some(json) = tried.manifest {
+    let trial = Trial { starts, tell: Box::new(tell) };
+    let (body, mailbox) = match Body::begin(&entry, Staged::of_another(request.path), Some(trial)) {
+        Ok(begun) => begun,
+        Err(error) => return gateway.say(&Said::Failed(failure(error))),
+    };
+    // Without a limit: the gateway ends this process when it has waited long enough.
+    while let Ok(Stage::Ready(json)) = body.stages.recv() {
         gateway.say(&Said::Manifest(text(&json)));
+        mailbox.stop();
     }
-    if let Err(error) = tried.result {
+    let (result, became) = body.finish(&mailbox);
+    if let Err(error) = result {
         gateway.say(&Said::Failed(failure(error)));
     }
-    gateway.say(&Said::Closed(tried.library));
+    gateway.say(&Said::Closed(became.map(|became| became.to_string()).unwrap_or_default()));
 }
 
 fn text(bytes: &[u8]) -> String {

@@ -2,7 +2,9 @@
 
 use std::{borrow::Cow, time::Duration};
 
-use crate::mount::ArgumentError;
+use serde_json::{Map, Value, json};
+
+use crate::{load::Quarantined, mount::ArgumentError};
 
 /// Why a call has no result. Texts are fit for clients: no path, no panic message, no secret.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +73,14 @@ pub enum CallError {
         /// Which server.
         server: String,
     },
+    /// Too many calls in a row went wrong; this one was not tried.
+    #[error("server `{server}` is quarantined after {why}; try again in {} s", .why.retry_in_seconds())]
+    Quarantined {
+        /// Which server.
+        server: String,
+        /// What went wrong, and until when.
+        why: Quarantined,
+    },
     /// The plugin answered with a JSON-RPC error.
     #[error("{message}")]
     Protocol {
@@ -92,6 +102,22 @@ fn count(problems: usize) -> String {
 }
 
 impl CallError {
+    /// What a program needs to know about a server that takes no call, at whatever door it asks.
+    pub fn unavailable(&self) -> Option<Map<String, Value>> {
+        let facts = match self {
+            Self::Unavailable { server } => json!({"server": server, "reason": "stopping"}),
+            Self::Quarantined { server, why } => json!({
+                "server": server,
+                "reason": "quarantined",
+                "faults": why.faults,
+                "last_fault": why.last.code(),
+                "retry_in_ms": why.retry_in_ms(),
+            }),
+            _ => return None,
+        };
+        facts.as_object().cloned()
+    }
+
     /// The stable word for this kind of error: the `code` of problems, the `outcome` of log lines.
     pub fn code(&self) -> &'static str {
         match self {
@@ -101,7 +127,7 @@ impl CallError {
             Self::Panicked { .. } => "plugin_panicked",
             Self::BadResult { .. } => "bad_plugin_result",
             Self::TimedOut { .. } => "tool_timeout",
-            Self::Unavailable { .. } => "plugin_unavailable",
+            Self::Unavailable { .. } | Self::Quarantined { .. } => "plugin_unavailable",
             // Only -32602 (invalid params) is the caller's doing.
             Self::Protocol { code: -32602, .. } => "invalid_arguments",
             // The call needs the client's input, and the client cannot give any.

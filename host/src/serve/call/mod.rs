@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::{
     load::{
         AnswerStatus, CallEvent, CallFacts, CallOptions, CancelReason, ClientAnswer, Notifications, OpenCall,
-        Request, Tasks,
+        Request, Tasks, Verdict,
     },
     mount::{Mount, Tool},
 };
@@ -151,7 +151,9 @@ pub enum Step {
 /// Starts `call` on `mount`: everything that can be refused is refused here, before the plugin sees it.
 pub fn start(mount: &Arc<Mount>, call: ToolCall<'_>) -> Result<RunningCall, CallError> {
     let mut record = Record::new(mount, call.tool, call.door, &call.facts);
-    prepare(mount, call)
+    let admitted = record.admit();
+    admitted
+        .and_then(|()| prepare(mount, call))
         .map(|open| RunningCall::new(open, mount, record.take()))
         .inspect_err(|error| record.end(Err(error)))
 }
@@ -160,6 +162,14 @@ pub fn start(mount: &Arc<Mount>, call: ToolCall<'_>) -> Result<RunningCall, Call
 pub fn start_method(mount: &Arc<Mount>, call: MethodCall<'_>) -> Result<RunningCall, CallError> {
     let mut record = Record::new(mount, call.subject, call.door, &call.facts);
     record.method = call.method;
+    let admitted = record.admit();
+    admitted
+        .and_then(|()| open_method(mount, call))
+        .map(|open| RunningCall::new(open, mount, record.take()))
+        .inspect_err(|error| record.end(Err(error)))
+}
+
+fn open_method(mount: &Mount, call: MethodCall<'_>) -> Result<OpenCall, CallError> {
     let mut request = Request::new(call.method);
     // Memory: writing cannot fail.
     let _ = request.write_all(call.params);
@@ -167,8 +177,6 @@ pub fn start_method(mount: &Arc<Mount>, call: MethodCall<'_>) -> Result<RunningC
     let options = CallOptions { facts, notifications, answers, tasks: Tasks::Refused };
     let open = mount.instance.call(request, options);
     open.map_err(|_| CallError::Unavailable { server: mount.instance.entry().name.to_string() })
-        .map(|open| RunningCall::new(open, mount, record.take()))
-        .inspect_err(|error| record.end(Err(error)))
 }
 
 fn prepare(mount: &Arc<Mount>, call: ToolCall<'_>) -> Result<OpenCall, CallError> {
@@ -268,7 +276,7 @@ impl RunningCall {
                 }
                 Ok(CallEvent::Done(answer)) => break self.record.judge(answer),
                 Err(_) => {
-                    self.call.cancel(CancelReason::Timeout);
+                    self.record.taken = self.call.cancel(CancelReason::Timeout);
                     break Err(self.record.timed_out());
                 }
             }
@@ -294,7 +302,7 @@ impl RunningCall {
     /// Ends a parked call, to be run again when the client has answered.
     pub fn suspend(mut self) {
         self.call.cancel(CancelReason::Suspended);
-        self.record.log("input_required");
+        self.record.over("input_required", Verdict::Nothing);
     }
 
     /// The result, for a client that cannot be asked; what the call emits before it is dropped.

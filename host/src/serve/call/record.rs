@@ -1,14 +1,17 @@
-//! What is logged of a call: one line, however it ends.
+//! What is noted of a call, however it ends: one line in the log, and what its end says of the server's health.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{CallError, ToolReply};
 use crate::{
-    load::{Answer, CallFacts},
+    load::{Answer, CallFacts, Change, Fault, Pass, Taken, Verdict},
     mount::Mount,
 };
 
-/// What is logged of a call: one line, however it ends.
+/// What is noted of a call, once, however it ends.
 #[derive(Debug, Default)]
 pub(super) struct Record {
     mount: Option<Arc<Mount>>,
@@ -17,7 +20,11 @@ pub(super) struct Record {
     tool: String,
     door: &'static str,
     request_id: String,
-    began: Option<std::time::Instant>,
+    began: Option<Instant>,
+    /// `None`: it was refused.
+    pass: Option<Pass>,
+    /// Whether the plugin ever saw it.
+    pub(super) taken: Taken,
 }
 
 impl Record {
@@ -28,8 +35,20 @@ impl Record {
             tool: subject.chars().take(128).collect(),
             door,
             request_id: facts.request_id.clone(),
-            began: Some(std::time::Instant::now()),
+            began: Some(Instant::now()),
+            pass: None,
+            taken: Taken::Yes,
         }
+    }
+
+    /// Asks the server's breaker. A refused call costs no more than this.
+    pub(super) fn admit(&mut self) -> Result<(), CallError> {
+        let (Some(mount), Some(began)) = (&self.mount, self.began) else { return Ok(()) };
+        match mount.instance.health().admit(began) {
+            Ok(pass) => self.pass = Some(pass),
+            Err(why) => return Err(CallError::Quarantined { server: self.server().to_owned(), why }),
+        }
+        Ok(())
     }
 
     pub(super) fn take(&mut self) -> Self {
@@ -76,24 +95,76 @@ impl Record {
             Ok(_) => "ok",
             Err(error) => error.code(),
         };
-        self.log(outcome);
+        self.over(outcome, self.verdict(result));
     }
 
-    pub(super) fn log(&mut self, outcome: &str) {
+    /// What the end says of the plugin.
+    fn verdict(&self, result: Result<&ToolReply, &CallError>) -> Verdict {
+        match result {
+            Ok(_) | Err(CallError::Protocol { .. }) => Verdict::Answered,
+            Err(CallError::Panicked { .. }) => Verdict::Fault(Fault::Panicked),
+            Err(CallError::BadResult { .. }) => Verdict::Fault(Fault::BadResult),
+            Err(CallError::TimedOut { .. }) => Verdict::Fault(Fault::TimedOut),
+            // Nobody stops the server, and yet the call has no answer.
+            Err(CallError::Unavailable { .. })
+                if self.mount.as_ref().is_some_and(|mount| mount.instance.is_open()) =>
+            {
+                Verdict::Fault(Fault::Lost)
+            }
+            Err(_) => Verdict::Nothing,
+        }
+    }
+
+    pub(super) fn over(&mut self, outcome: &str, verdict: Verdict) {
         let Some(began) = self.began.take() else { return };
+        self.give_back(verdict);
         let elapsed_ms = began.elapsed().as_micros() as f64 / 1000.0;
         let (server, subject, door, request_id) = (self.server(), &self.tool, self.door, &self.request_id);
+        // Said only of a call that never got to the plugin, which is busy with something else.
+        let taken = (self.taken == Taken::No).then_some(false);
         if self.method.is_empty() {
-            tracing::info!(server, tool = subject, door, outcome, elapsed_ms, request_id, "call finished");
+            tracing::info!(
+                server,
+                tool = subject,
+                door,
+                outcome,
+                taken,
+                elapsed_ms,
+                request_id,
+                "call finished"
+            );
         } else {
             let method = self.method;
-            tracing::info!(server, method, subject, door, outcome, elapsed_ms, request_id, "call finished");
+            tracing::info!(
+                server,
+                method,
+                subject,
+                door,
+                outcome,
+                taken,
+                elapsed_ms,
+                request_id,
+                "call finished"
+            );
+        }
+    }
+
+    fn give_back(&mut self, verdict: Verdict) {
+        let (Some(mount), Some(pass)) = (&self.mount, self.pass.take()) else { return };
+        let server = self.server();
+        match mount.instance.health().end(&pass, verdict, Instant::now()) {
+            Some(Change::Quarantined(why)) => {
+                let (faults, last, for_ms) = (why.faults, why.last.code(), why.retry_in_ms());
+                tracing::warn!(server, faults, last, for_ms, "server quarantined");
+            }
+            Some(Change::Released) => tracing::info!(server, "server released"),
+            None => {}
         }
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.log("cancelled");
+        self.over("cancelled", Verdict::Nothing);
     }
 }

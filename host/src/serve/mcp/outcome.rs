@@ -60,7 +60,8 @@ pub(super) fn of_error(error: CallError, request_id: &RequestId) -> Result<CallT
         CallError::Panicked { .. }
         | CallError::BadResult { .. }
         | CallError::TimedOut { .. }
-        | CallError::Unavailable { .. } => Ok(failed(with_id(&text, request_id))),
+        | CallError::Unavailable { .. }
+        | CallError::Quarantined { .. } => Ok(failed(with_id(&text, request_id))),
     }
 }
 
@@ -80,7 +81,10 @@ pub(super) fn of_method<T: DeserializeOwned>(
             return Err(ErrorData::new(ErrorCode(code), message, data));
         }
         Err(CallError::BadResult { .. }) => return Err(bad()),
-        Err(error) => return Err(ErrorData::internal_error(with_id(&error.to_string(), request_id), None)),
+        Err(error) => {
+            let data = error.unavailable().map(Value::Object);
+            return Err(ErrorData::internal_error(with_id(&error.to_string(), request_id), data));
+        }
     };
     let read = |json: &[u8]| {
         let mut result: Value = serde_json::from_slice(json)?;

@@ -4,7 +4,10 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::*;
-use crate::mount::ArgumentError;
+use crate::{
+    load::{Fault, Quarantined},
+    mount::ArgumentError,
+};
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -63,4 +66,21 @@ fn a_plugins_own_protocol_error_passes_as_it_is() {
     let error = CallError::Protocol { code: -32050, message: "m".into(), data: Some(1.into()) };
     let error = of_error(error, &id()).expect_err("a protocol error");
     assert_eq!((error.code.0, &*error.message, error.data), (-32050, "m", Some(1.into())));
+}
+
+#[test]
+fn a_quarantine_is_told_in_words_and_where_there_is_room_in_data() {
+    let error = || {
+        let retry_in = Duration::from_millis(1500);
+        let why = Quarantined { faults: 5, last: Fault::TimedOut, retry_in };
+        CallError::Quarantined { server: "s".into(), why }
+    };
+    let text = "server `s` is quarantined after 5 faults in a row, the last `tool_timeout`; try again in 2 s \
+                (request r-1)";
+    assert_eq!(text_of(error()), text);
+    let error = of_method::<Value>(Err(error()), "prompts/get", &id()).expect_err("a protocol error");
+    assert_eq!((error.code, &*error.message), (ErrorCode::INTERNAL_ERROR, text));
+    let data = serde_json::json!({ "server": "s", "reason": "quarantined", "faults": 5,
+        "last_fault": "tool_timeout", "retry_in_ms": 1500 });
+    assert_eq!(error.data, Some(data));
 }

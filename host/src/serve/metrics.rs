@@ -1,0 +1,40 @@
+//! `GET /metrics`: the state of the gateway in numbers, for Prometheus and everything that scrapes like it.
+//!
+//! In:   what is served now, and how libraries have ended.
+//! Out:  text format 0.0.4, or OpenMetrics 1.0 to whom asks for it.
+//! Never: keeps a number of its own: each is read where it lives, when it is asked for. So a server that is in
+//!        gateway.toml no more is in no series, and nothing is counted twice.
+
+mod servers;
+mod text;
+
+use std::sync::Arc;
+
+use axum::{body::Body, extract::State, response::Response};
+use http::{HeaderMap, HeaderValue, header};
+use prometheus_client::{encoding::text::encode, registry::Registry};
+
+use super::{Gateway, negotiate::prefers_open_metrics};
+use servers::Servers;
+
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+const OPEN_METRICS: HeaderValue =
+    HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
+
+/// `GET /metrics`.
+pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    let mut registry = Registry::default();
+    // What else is to be seen is registered here.
+    registry.register_collector(Box::new(Servers(gateway)));
+    let mut told = String::new();
+    encode(&mut told, &registry).expect("writing into a `String` cannot fail");
+    let (media_type, body) = if prefers_open_metrics(&headers) {
+        (OPEN_METRICS, told)
+    } else {
+        (TEXT, text::of_open_metrics(&told))
+    };
+    let mut response = Response::new(Body::from(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, media_type);
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    response
+}

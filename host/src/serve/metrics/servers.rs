@@ -1,0 +1,146 @@
+//! What is told of each server.
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
+};
+
+use crate::{
+    load::{self, Fault, Instance},
+    mount::Mounted,
+    serve::Gateway,
+};
+
+/// The servers of the table that is served when it is asked.
+pub(super) struct Servers(pub(super) Arc<Gateway>);
+
+impl fmt::Debug for Servers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Servers")
+    }
+}
+
+/// A series of a family: its labels, in order, and its value.
+type Series<'a, const LABELS: usize, V> = ([(&'static str, &'a str); LABELS], V);
+
+fn gauges<'a, const LABELS: usize, V>(
+    encoder: &mut DescriptorEncoder<'_>,
+    [name, help]: [&str; 2],
+    series: impl Iterator<Item = Series<'a, LABELS, V>>,
+) -> fmt::Result
+where
+    ConstGauge<V>: EncodeMetric,
+{
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in series {
+        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// `name` is without `_total`, which the encoder adds.
+fn counters<'a, const LABELS: usize>(
+    encoder: &mut DescriptorEncoder<'_>,
+    [name, help]: [&str; 2],
+    series: impl Iterator<Item = Series<'a, LABELS, u64>>,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in series {
+        ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+impl Collector for Servers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let served = self.0.served();
+        let servers = &served.table.servers;
+        state(&mut encoder, servers)?;
+        health(&mut encoder, servers)?;
+        libraries(&mut encoder, servers)
+    }
+}
+
+fn name(mounted: &Mounted) -> &str {
+    mounted.entry().name.as_str()
+}
+
+/// The servers with a library loaded, each with its name.
+fn loaded(servers: &[Mounted]) -> impl Iterator<Item = (&str, &Instance)> {
+    servers.iter().filter_map(|mounted| Some((name(mounted), &**mounted.instance()?)))
+}
+
+fn state(encoder: &mut DescriptorEncoder<'_>, servers: &[Mounted]) -> fmt::Result {
+    let up = ["gateway_server_up", "Whether the server runs. One that is quarantined does."];
+    let is_up = |mounted: &Mounted| mounted.failure().is_none_or(|failure| failure.retry_in.is_some());
+    gauges(
+        encoder,
+        up,
+        servers.iter().map(|mounted| ([("server", name(mounted))], i64::from(is_up(mounted)))),
+    )?;
+    let generation = ["gateway_server_generation", "Which loading of this process the server is."];
+    gauges(
+        encoder,
+        generation,
+        loaded(servers).map(|(server, instance)| ([("server", server)], instance.generation())),
+    )?;
+    let heap = ["gateway_server_heap_bytes", "Memory that the plugin's Rust code has allocated."];
+    gauges(
+        encoder,
+        heap,
+        loaded(servers).map(|(server, instance)| ([("server", server)], instance.heap_bytes())),
+    )?;
+    let stalled = [
+        "gateway_server_stalled_seconds",
+        "For how long the plugin has taken no message of those sent to it; 0 up to one second.",
+    ];
+    let seconds = |instance: &Instance| instance.stalled_for().unwrap_or_default().as_secs_f64();
+    gauges(
+        encoder,
+        stalled,
+        loaded(servers).map(|(server, instance)| ([("server", server)], seconds(instance))),
+    )
+}
+
+fn health(encoder: &mut DescriptorEncoder<'_>, servers: &[Mounted]) -> fmt::Result {
+    let quarantined =
+        ["gateway_server_quarantined", "Whether calls are refused because too many went wrong."];
+    let now = Instant::now();
+    let is_quarantined = |instance: &Instance| instance.health().quarantined(now).is_some();
+    gauges(
+        encoder,
+        quarantined,
+        loaded(servers).map(|(server, instance)| ([("server", server)], i64::from(is_quarantined(instance)))),
+    )?;
+    let faults = ["gateway_server_faults", "Calls that went wrong by the plugin's doing."];
+    let by_kind = loaded(servers).flat_map(|(server, instance)| {
+        let series = move |fault: Fault| {
+            ([("server", server), ("kind", fault.code())], instance.health().faults(fault))
+        };
+        Fault::ALL.into_iter().map(series)
+    });
+    counters(encoder, faults, by_kind)?;
+    let quarantines =
+        ["gateway_server_quarantines", "How often the server was quarantined, renewals included."];
+    counters(
+        encoder,
+        quarantines,
+        loaded(servers).map(|(server, instance)| ([("server", server)], instance.health().quarantines())),
+    )
+}
+
+fn libraries(encoder: &mut DescriptorEncoder<'_>, servers: &[Mounted]) -> fmt::Result {
+    let unloads = ["gateway_server_unloads", "How libraries ended: gone, or kept and why."];
+    let ends = load::ends();
+    let configured = ends.iter().filter(|end| servers.iter().any(|mounted| name(mounted) == end.server));
+    let series = configured.map(|end| {
+        ([("server", end.server.as_str()), ("result", end.result), ("reason", end.reason)], end.times)
+    });
+    counters(encoder, unloads, series)?;
+    let help = "Libraries of this process that stayed mapped after their end.";
+    let kept = encoder.encode_descriptor("gateway_libraries_kept", help, None, MetricType::Gauge)?;
+    ConstGauge::new(load::libraries_kept() as u64).encode(kept)
+}
