@@ -96,8 +96,8 @@ async fn serve_until_signal(
         _ = stop.changed() => {}
         error = serving.failed() => return Err(error.into()),
     }
-    tracing::info!(calls = gateway.calls_open(), drain = ?config.shutdown.drain, "gateway draining");
     gateway.begin_drain();
+    tracing::info!(calls = gateway.calls_open(), drain = ?config.shutdown.drain, "gateway draining");
     let calls = gateway.wait_idle(config.shutdown.drain).await;
     if calls > 0 {
         // Their clients are told, which takes them a moment.

@@ -123,7 +123,7 @@ async fn an_unknown_path_is_told_with_what_exists() {
     assert_snapshot!(problem(&gateway, request).await, @r#"
     404 unknown_path: Unknown path
     nothing is served at `/reddoc`; did you mean `/redoc`?
-    available: ["/","/servers","/openapi.json","/docs","/redoc","/healthz","/livez","/readyz","/problems","/greet"]
+    available: ["/","/servers","/openapi.json","/docs","/redoc","/healthz","/livez","/readyz","/metrics","/problems","/greet"]
     "#);
     // A code that no problem has.
     let request = Request::get("/problems/no_such_code").body(String::new()).expect("a request");
