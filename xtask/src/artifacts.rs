@@ -90,18 +90,23 @@ pub(crate) fn build_and_install(workspace: &Workspace, profile: Profile, plugins
     let mut command = workspace.cargo("build");
     command.args(["-p", "host"]).args(profile.flag());
     let gateway = workspace.build(&mut command)?.gateway()?.to_owned();
-    build_libraries(workspace, profile, &[Role::Plugin], plugins)?;
+    build_libraries(workspace, profile, &workspace.names(&[Role::Plugin]), plugins)?;
     Ok(gateway)
 }
 
-/// Builds the libraries of these roles and installs them in `folder`. Never in one build with the gateway: cargo
+/// Builds the libraries of these packages and installs them in `folder`. Never in one build with the gateway: cargo
 /// would give them the features that the gateway needs of a crate, and tokio's `signal`, for one, leaves two open
 /// sockets behind with each loading.
-fn build_libraries(workspace: &Workspace, profile: Profile, roles: &[Role], folder: &Path) -> Result<()> {
+pub(crate) fn build_libraries(
+    workspace: &Workspace,
+    profile: Profile,
+    packages: &[&str],
+    folder: &Path,
+) -> Result<()> {
     let mut command = workspace.cargo("build");
-    command.args(workspace.names(roles).flat_map(|name| ["-p", name])).args(profile.flag());
+    command.args(packages.iter().flat_map(|name| ["-p", name])).args(profile.flag());
     let built = workspace.build(&mut command)?;
-    for library in built.libraries.iter().filter(|l| roles.contains(&l.role)) {
+    for library in built.libraries.iter().filter(|l| packages.contains(&l.package.as_str())) {
         install(&library.path, &folder.join(format!("{}.so", library.package)))?;
     }
     Ok(())
@@ -113,12 +118,12 @@ fn install_artifacts(workspace: &Workspace, out: &Path) -> Result<()> {
     // (dev-dependencies count): what is compiled here is what that finds fresh.
     let built = workspace.build(workspace.cargo("build").args(["--workspace", "--bins", "--tests"]))?;
     install(built.gateway()?, &out.join("gateway"))?;
-    build_libraries(workspace, Profile::Dev, &[Role::Plugin, Role::Fixture], out)
+    build_libraries(workspace, Profile::Dev, &workspace.names(&[Role::Plugin, Role::Fixture]), out)
 }
 
 /// One build-and-install at a time: cargo's own lock ends with the build, and another build could replace what
 /// is being copied. Released when the file is closed, at the latest by `exec`.
-fn lock(workspace: &Workspace) -> Result<File> {
+pub(crate) fn lock(workspace: &Workspace) -> Result<File> {
     let path = workspace.target.join(".xtask-lock");
     let lock = || {
         fs::create_dir_all(&workspace.target)?;

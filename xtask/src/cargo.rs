@@ -41,14 +41,13 @@ pub(crate) enum Role {
 #[derive(Debug)]
 pub(crate) struct Library {
     pub(crate) package: String,
-    pub(crate) role: Role,
     pub(crate) path: PathBuf,
 }
 
 /// What one build made.
 #[derive(Debug, Default)]
 pub(crate) struct Built {
-    gateway: Option<PathBuf>,
+    programs: Vec<(String, PathBuf)>,
     pub(crate) libraries: Vec<Library>,
 }
 
@@ -91,17 +90,23 @@ fn text(json: &Value) -> String {
 }
 
 impl Built {
-    /// The program the build was asked for.
+    /// The gateway's program, which the build was asked for.
     pub(crate) fn gateway(&self) -> Result<&Path> {
-        let gateway = self.gateway.as_deref();
-        gateway.ok_or_else(|| Failure::Work("cargo made no program called `gateway`".into()))
+        self.program("gateway")
+    }
+
+    /// A program that the build was asked for.
+    pub(crate) fn program(&self, name: &str) -> Result<&Path> {
+        let made = self.programs.iter().find(|(made, _)| made == name);
+        made.map(|(_, path)| path.as_path())
+            .ok_or_else(|| Failure::Work(format!("cargo made no program called `{name}`")))
     }
 }
 
 impl Workspace {
     /// The names of the packages of these roles.
-    pub(crate) fn names(&self, roles: &[Role]) -> impl Iterator<Item = &str> {
-        self.packages.iter().filter(|p| roles.contains(&p.role)).map(|p| p.name.as_str())
+    pub(crate) fn names(&self, roles: &[Role]) -> Vec<&str> {
+        self.packages.iter().filter(|p| roles.contains(&p.role)).map(|p| p.name.as_str()).collect()
     }
 
     /// `cargo SUBCOMMAND --locked` at the root.
@@ -122,7 +127,7 @@ impl Workspace {
             // Cargo shares its stdout with build scripts' warnings and the like: not every line is ours.
             let Ok(message) = serde_json::from_str::<Value>(&line) else { continue };
             built.libraries.extend(self.library(&message));
-            built.gateway = executable(&message).or(built.gateway);
+            built.programs.extend(executable(&message));
         }
         let status = child.wait().map_err(|e| cannot_start(command, e))?;
         if !status.success() {
@@ -139,13 +144,13 @@ impl Workspace {
         let paths = message["filenames"].as_array()?.iter().map(|path| PathBuf::from(text(path)));
         let path =
             paths.into_iter().find(|p| p.extension() == Some(std::env::consts::DLL_EXTENSION.as_ref()))?;
-        Some(Library { package: package.name.clone(), role: package.role, path })
+        Some(Library { package: package.name.clone(), path })
     }
 }
 
-fn executable(message: &Value) -> Option<PathBuf> {
-    let ours = is_product(message, "bin") && message["target"]["name"] == "gateway";
-    ours.then(|| message["executable"].as_str().map(PathBuf::from)).flatten()
+fn executable(message: &Value) -> Option<(String, PathBuf)> {
+    let path = message["executable"].as_str().filter(|_| is_product(message, "bin"))?;
+    Some((text(&message["target"]["name"]), path.into()))
 }
 
 /// Whether the message is about a product of `kind`, not about its test harness.
@@ -183,7 +188,7 @@ mod tests {
             json!({"id": "2", "name": "old_abi", "metadata": {"gateway": {"fixture": true}}}),
             json!({"id": "3", "name": "host", "metadata": null}),
         ]);
-        assert_eq!(workspace.names(&[Role::Plugin]).collect::<Vec<_>>(), ["greet"]);
+        assert_eq!(workspace.names(&[Role::Plugin]), ["greet"]);
         let roles: Vec<_> = workspace.packages.iter().map(|p| p.role).collect();
         assert_eq!(roles, [Role::Plugin, Role::Fixture, Role::Other]);
     }
@@ -203,7 +208,8 @@ mod tests {
 
     #[test]
     fn the_gateway_is_the_program_and_not_its_test_harness() {
-        assert_eq!(executable(&artifact("3", &["bin"], false, &["/x/gateway"])), Some("/x/gateway".into()));
+        let made = executable(&artifact("3", &["bin"], false, &["/x/gateway"]));
+        assert_eq!(made, Some(("gateway".into(), "/x/gateway".into())));
         assert_eq!(executable(&artifact("3", &["bin"], true, &["/x/deps/gateway-1234"])), None);
         assert_eq!(executable(&artifact("3", &["lib"], false, &["/x/libhost.rlib"])), None);
     }

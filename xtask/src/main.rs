@@ -12,6 +12,7 @@ mod e2e;
 mod failure;
 mod fuzz;
 mod gateway;
+mod soak;
 mod tools;
 mod vendor;
 
@@ -34,6 +35,10 @@ usage: cargo xtask VERB
                              the official MCP conformance suite against the everything plugin in the gateway, or
                              against the MCP endpoint at URL; fetches Node, with Python 3.11, if there is no Node 22
   fuzz [SECONDS]             the vetting of libraries against a fuzzer, for 600 seconds; needs cargo-fuzz and g++
+  soak [--rounds N] [--valgrind]
+                             load, call and unload greet and the fixture uses_everything, N times each (10,000), in a
+                             release build: each time all of it has to be gone, and nothing may grow; under valgrind
+                             in fewer rounds, for a minute
   artifacts [--out DIR]      what the tests open: every plugin, every fixture and the gateway, in DIR
                              (target/test-artifacts), which is the last line on stdout
   vendor-ui                  fetch Swagger UI and ReDoc again into host/assets; needs npm, tar, gzip, sha256sum
@@ -65,6 +70,7 @@ fn dispatch(verb: &str, args: Vec<String>) -> Result<()> {
         "e2e" => e2e::run(&args),
         "conformance" => conformance::run(&args),
         "fuzz" => fuzz::run(&args),
+        "soak" => soak::soak(&args),
         "vendor-ui" => vendor::vendor_ui(&args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

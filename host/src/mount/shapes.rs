@@ -77,6 +77,8 @@ pub(super) fn server_list() -> Value {
                 "required": {"type": "boolean"},
                 "state": {"type": "string", "enum": ["running", "quarantined", "failed"]},
                 "generation": {"type": "integer"},
+                "sha256": {"type": "string", "description": "Of the file it was loaded from"},
+                "heap_bytes": {"type": "integer", "description": "What the plugin's Rust code has allocated"},
                 "stalled_for_ms": {"type": "integer", "description": "Of a plugin that takes no messages"},
                 "tools": {"type": "integer"},
                 "code": {"type": "string"},
