@@ -136,7 +136,7 @@ pub(crate) fn lock(workspace: &Workspace) -> Result<File> {
 
 /// Copies `from` to `to` by way of a new file and a rename: whoever has the old one open or mapped keeps it, and
 /// nobody ever sees half a file. Equal content is left alone, so that nothing that watches the folder wakes up.
-fn install(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn install(from: &Path, to: &Path) -> Result<()> {
     let new = fs::read(from).map_err(|e| Failure::at("cannot read", from, e))?;
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    artifacts::{Profile, build_libraries, lock},
+    artifacts::{Profile, build_libraries, install, lock},
     cargo::workspace,
     failure::{Failure, Result, shown, succeed},
 };
@@ -30,7 +30,10 @@ pub(crate) fn soak(args: &[String]) -> Result<()> {
     let program = {
         let _lock = lock(&workspace)?;
         let mut command = workspace.cargo("build");
-        let built = workspace.build(command.args(["-p", "tests", "--bin", "soak", "--release"]))?;
+        command.args(["-p", "tests", "-p", "host", "--bin", "soak", "--bin", "gateway", "--release"]);
+        let built = workspace.build(&mut command)?;
+        // Files are tried in children of it.
+        install(built.program("gateway")?, &folder.join("gateway"))?;
         // One by one: together, one would get the features that the other needs of a crate.
         for library in LIBRARIES {
             build_libraries(&workspace, Profile::Release, &[library], &folder)?;
@@ -40,6 +43,7 @@ pub(crate) fn soak(args: &[String]) -> Result<()> {
     for library in LIBRARIES {
         let mut command = if valgrind { under_valgrind(&program) } else { Command::new(&program) };
         command.arg(folder.join(format!("{library}.so"))).arg(rounds.to_string());
+        command.env("GATEWAY_TEST_ARTIFACTS", &folder);
         // As in the gateway.
         command.env("RUST_LIB_BACKTRACE", "0");
         eprintln!("==> {}", shown(&command));
