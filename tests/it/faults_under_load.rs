@@ -25,8 +25,19 @@ const SLOW: [&str; 3] = ["blocks_its_thread", "holds_calls", "never_returns"];
 /// Servers that do not start.
 const FAILED: [&str; 6] =
     ["panics_at_creation", "bad_schema", "other_layout", "no_root_module", "never_ready", "declines_start"];
+/// Servers that would have ended or held up the process when they were opened or described.
+const REFUSED: [&str; 5] = [
+    "crashes_in_constructor",
+    "exits_in_constructor",
+    "hangs_in_constructor",
+    "aborts_in_describe",
+    "hangs_in_describe",
+];
 /// Servers that do not stop as they should.
 const UNSTOPPABLE: [&str; 4] = ["panics_in_stop", "leaves_a_thread", "handles_a_signal", "eats_memory"];
+
+/// A quarantined server would commit no more faults.
+const NO_QUARANTINE: &str = "quarantine_after = 0\n";
 
 /// Server, tool, arguments, and the status of the answer.
 const CALLS: [(&str, &str, &str, u16); 18] = [
@@ -94,11 +105,12 @@ async fn provoke(gateway: &Gateway) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_fault_of_a_plugin_fails_a_call_of_another() {
-    let mut text = config(&["greet"]) + &config_of(&FAULTY, "") + &config_of(&UNSTOPPABLE, "");
-    text += &config_of(&SLOW, "call_timeout = \"1s\"\n");
+    let mut text = config(&["greet"]) + &config_of(&FAULTY, NO_QUARANTINE) + &config_of(&UNSTOPPABLE, "");
+    text += &config_of(&SLOW, &format!("call_timeout = \"1s\"\n{NO_QUARANTINE}"));
     text += &config_of(&FAILED[..4], "");
     text += &config_of(&FAILED[4..5], "start_timeout = \"200ms\"\n");
     text += &config_of(&FAILED[5..], "settings = { reason = \"it is Sunday\" }\n");
+    text += &config_of(&REFUSED, "start_timeout = \"2s\"\n");
     let gateway = Gateway::with_config(&text).await;
     let (stop, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
     let clients = join_all((0..CLIENTS).map(|_| greet(&gateway, &stop, &calls)));
@@ -116,6 +128,9 @@ async fn no_fault_of_a_plugin_fails_a_call_of_another() {
     let (code, log) = gateway.ended().await;
     assert_eq!(code, Some(0));
     assert_snapshot!(unloaded(&log), @r"
+    panics_at_creation gone
+    never_ready kept it was not ready within 200ms and may still run
+    declines_start gone
     bad_schema gone
     never_returns gone
     holds_calls gone

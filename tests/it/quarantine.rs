@@ -79,6 +79,9 @@ async fn faults_in_a_row_quarantine_a_server_for_all_to_see() {
 
     let mut shown = listed(&gateway).await;
     assert!(shown["retry_in_ms"].take().as_u64().is_some_and(|left| left > 3_500_000), "{shown}");
+    for varies in ["sha256", "heap_bytes"] {
+        assert!(!shown[varies].take().is_null(), "{shown}");
+    }
     assert_snapshot!(hours_rounded(&serde_json::to_string_pretty(&shown).expect("JSON")), @r#"
     {
       "name": "panics_in_call",
@@ -87,6 +90,8 @@ async fn faults_in_a_row_quarantine_a_server_for_all_to_see() {
       "required": true,
       "state": "quarantined",
       "generation": 2,
+      "sha256": null,
+      "heap_bytes": null,
       "tools": 1,
       "code": "quarantined",
       "reason": "3 faults in a row, the last `plugin_panicked`; a call is let through as a retry in [1h]s",

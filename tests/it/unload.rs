@@ -80,7 +80,7 @@ async fn a_library_that_cannot_be_closed_is_kept_and_the_log_says_why() {
     assert_eq!(code, Some(0));
     assert_snapshot!(unloaded(&log), @r"
     bye gone
-    stays_mapped kept the dynamic linker kept it mapped
+    stays_mapped gone
     handles_a_signal kept it handles the signals [12]
     leaves_a_thread kept 1 of its threads still run
     starts_thread_early kept 1 of its threads still run
