@@ -1,10 +1,4 @@
 //! What this process has: to be compared before and after a library.
-//!
-//! | unsafe | why it holds | test that pins it |
-//! |---|---|---|
-//! | `next_key`: making a key and deleting it | it is never set, so no destructor runs for it | `a_library_that_does_everything_leaves_nothing_behind` |
-
-#![expect(unsafe_code, reason = "only libc tells which pthread keys are free")]
 
 use std::fs;
 
@@ -33,11 +27,5 @@ pub fn resident_kib() -> usize {
 
 /// The lowest pthread key that is free. There are 1,024, and std ends a process that has run out of them.
 pub fn next_key() -> u32 {
-    let mut key = 0;
-    // SAFETY: `key` is where the key goes.
-    let made = unsafe { libc::pthread_key_create(&mut key, None) };
-    assert_eq!(made, 0, "there are keys left");
-    // SAFETY: the key was just made, and nobody else knows it.
-    unsafe { libc::pthread_key_delete(key) };
-    key
+    host::load::first_free_key().expect("there are keys left")
 }

@@ -26,6 +26,13 @@ pub enum LoadError {
     #[error("server `{server}`: cannot copy its library to `{}`; set TMPDIR to a directory with room", .path.display())]
     Stage { server: ServerName, path: PathBuf, source: std::io::Error },
 
+    /// Every library takes one, and Rust's standard library ends a process that has run out of them.
+    #[error(
+        "server `{server}`: this process has nearly run out of pthread keys, which libraries that were kept still hold; \
+         restart the gateway"
+    )]
+    NoKeys { server: ServerName },
+
     /// The system has no thread for it.
     #[error("server `{server}`: cannot make a thread for it")]
     Thread { server: ServerName, source: std::io::Error },
@@ -96,7 +103,7 @@ impl LoadError {
         match self {
             Self::Read { .. } => "unreadable",
             Self::Rejected { .. } => "not_a_plugin",
-            Self::Stage { .. } | Self::Thread { .. } => "no_resources",
+            Self::Stage { .. } | Self::NoKeys { .. } | Self::Thread { .. } => "no_resources",
             Self::Trial { source: TrialError::NoChild { .. }, .. } => "no_resources",
             Self::Trial { source: TrialError::Hung { .. }, .. } => "hangs",
             Self::Trial { .. } => "crashes",

@@ -170,7 +170,8 @@ pub(super) fn handlers_in(ranges: &[(usize, usize)]) -> Vec<i32> {
 
 /// Deletes a pthread key that a plugin left.
 pub(super) fn delete_key(key: u32) {
-    // SAFETY: the plugin made the key, its library is closed, and no thread that set it is left.
+    // SAFETY: the plugin made the key, its library is closed, and no thread that set it is left; or it was made in
+    // `first_free_key`, which tells nobody.
     unsafe { libc::pthread_key_delete(key) };
 }
 
@@ -178,6 +179,18 @@ pub(super) fn delete_key(key: u32) {
 pub(super) fn unmap(start: usize, stop: usize) {
     // SAFETY: a mapping of the plugin's private copy, made by the plugin itself, of which no code is left.
     unsafe { libc::munmap(start as *mut _, stop - start) };
+}
+
+/// The lowest pthread key that is free, and so about how many are not. `None`: none is. They are the whole process's.
+pub(super) fn first_free_key() -> Option<u32> {
+    let mut key = 0;
+    // SAFETY: `key` is where the key goes, and without a destructor nothing is ever called for it.
+    let made = unsafe { libc::pthread_key_create(&mut key, None) };
+    if made != 0 {
+        return None;
+    }
+    delete_key(key);
+    Some(key)
 }
 
 /// The user whose rights this process has.

@@ -161,6 +161,18 @@ impl Loader {
     }
 }
 
+/// The lowest pthread key that is free; `None`: none is. A plugin that was unloaded has given its own back.
+pub fn first_free_key() -> Option<u32> {
+    library::first_free_key()
+}
+
+/// Whether so few keys are left that the next library might take the last: a library takes one, sometimes a few.
+fn are_scarce(first_free: Option<u32>) -> bool {
+    const KEYS_MAX: u32 = 1024;
+    const RESERVE: u32 = 32;
+    first_free.is_none_or(|key| key >= KEYS_MAX - RESERVE)
+}
+
 fn pair_at<'a, A, B>(a: &'a [A], b: &'a [B], at: usize) -> Option<(&'a A, &'a B)> {
     Some((a.get(at)?, b.get(at)?))
 }
@@ -168,7 +180,11 @@ fn pair_at<'a, A, B>(a: &'a [A], b: &'a [B], at: usize) -> Option<(&'a A, &'a B)
 fn start(entry: &ServerEntry, prepared: Result<Prepared, LoadError>) -> Server {
     let began = std::time::Instant::now();
     let elapsed_ms = || began.elapsed().as_micros() as f64 / 1000.0;
-    let started = prepared.and_then(|Prepared { facts, digest, staged }| {
+    let enough = |prepared| match are_scarce(first_free_key()) {
+        true => Err(LoadError::NoKeys { server: entry.name.clone() }),
+        false => Ok(prepared),
+    };
+    let started = prepared.and_then(enough).and_then(|Prepared { facts, digest, staged }| {
         let asked_to_stay = facts.asks_to_stay();
         Instance::start(entry, facts, digest, staged).map(|instance| (instance, asked_to_stay))
     });
@@ -189,5 +205,16 @@ fn start(entry: &ServerEntry, prepared: Result<Prepared, LoadError>) -> Server {
             tracing::error!(server = entry.name.as_str(), error = chain(&error), "server failed");
             Server::Failed(Failed { entry: entry.clone(), error })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_has_nearly_run_out_of_keys_loads_no_more() {
+        assert_eq!([Some(0), Some(991), Some(992), None].map(are_scarce), [false, false, true, true]);
+        assert!(first_free_key().is_some(), "and this one has not");
     }
 }
