@@ -28,7 +28,8 @@
 //! [`Notifier`]), and calls that ask their client something or go on in the background ([`Ctx`]).
 //!
 //! Tools run on a tokio runtime of the plugin's own, with timers and I/O. Of tokio's features leave out `signal` (and with
-//! it `full`): what it opens is never closed, so every loading of the plugin would leave two sockets behind.
+//! it `full`): what it opens is never closed, so every loading of the plugin would leave two sockets behind. Of TLS
+//! libraries prefer rustls with `ring`: `aws-lc-rs` leaves a page of memory behind with every loading.
 //!
 //! In the plugin's crate, a `cdylib`, `export_plugin!(plugin);` makes it loadable. [`testing`] runs it without a
 //! gateway. What crosses between the two is in [`abi`], and frozen as `ABI.md` says.
