@@ -40,7 +40,7 @@ pub fn inspect(args: &InspectArgs, out: &mut dyn Write, err: &mut dyn Write) -> 
         report.try_out(file, args);
     }
     if args.json {
-        writeln!(out, "{:#}", report.into_json(&args.file))?;
+        writeln!(out, "{:#}", report.to_json(&args.file))?;
     } else {
         report.write(&args.file, out)?;
     }
@@ -121,7 +121,7 @@ impl Report {
         }
     }
 
-    fn into_json(&self, path: &Path) -> Value {
+    fn to_json(&self, path: &Path) -> Value {
         let mut json = json!({ "file": path, "loads": self.obstacle.is_none(), "tried": self.tried });
         let members = json.as_object_mut().expect("just made one");
         members.extend(self.obstacle.clone().map(|reason| ("reason".into(), reason.into())));

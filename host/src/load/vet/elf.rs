@@ -141,7 +141,7 @@ fn read_dynamic(
     let needs = needs.collect::<Result<Vec<_>, _>>()?;
 
     let flags = entries.iter().position(|entry| entry.tag(endian) == elf::DT_FLAGS_1);
-    let forbids = |at: &usize| entries[*at].val(endian) & u64::from(elf::DF_1_NODELETE.0) != 0;
+    let forbids = |at: &usize| entries[*at].val(endian) & elf::DF_1_NODELETE.0 != 0;
     let offset = |at: usize| {
         let start = usize::try_from(dynamic.p_offset(endian)).ok()?;
         // An entry is a tag and a value of eight bytes each; the flag is in the value's first byte, its lowest.
