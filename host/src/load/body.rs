@@ -38,6 +38,8 @@ pub(super) struct Body {
 struct Job {
     entry: ServerEntry,
     mailbox: Arc<Mailbox>,
+    /// The version of plugin-api that its file names.
+    built_with: String,
     /// Present: the library is only tried out.
     trial: Option<Trial>,
 }
@@ -119,23 +121,26 @@ impl Job {
                 LoadError::Open { server, path: self.entry.plugin.clone(), reason }
             }
             Mismatch::Interface(difference) => {
-                LoadError::WrongAbi { server, ours: plugin_api::abi::VERSION, difference }
+                let (found, ours) = (self.built_with.clone(), plugin_api::abi::VERSION);
+                LoadError::WrongAbi { server, found, ours, difference }
             }
         }
     }
 }
 
 impl Body {
-    /// Opens the library on a thread made for it.
+    /// Opens the library on a thread made for it. `built_with`: the version of plugin-api that its file names.
     pub(super) fn begin(
         entry: &ServerEntry,
+        built_with: &str,
         staged: Staged,
         trial: Option<Trial>,
     ) -> Result<(Self, Arc<Mailbox>), LoadError> {
         let no_thread = |source: io::Error| LoadError::Thread { server: entry.name.clone(), source };
         let (said, stages) = mpsc::channel();
         let mailbox = Mailbox::new(entry.name.clone(), said, entry.heap_warn_bytes).map_err(no_thread)?;
-        let job = Job { entry: entry.clone(), mailbox: mailbox.clone(), trial };
+        let job =
+            Job { entry: entry.clone(), mailbox: mailbox.clone(), built_with: built_with.into(), trial };
         let path = staged.path().to_owned();
         let thread = thread::Builder::new()
             .name(format!("plugin:{}", entry.name))

@@ -7,7 +7,7 @@ use crate::config::ServerName;
 use super::{
     manifest::ManifestError,
     trial::{Failure, TrialError},
-    vet::Rejection,
+    vet::{Facts, Rejection},
 };
 
 /// Why a server could not be started. Each variant names it; the cause is in `source()`.
@@ -47,10 +47,10 @@ pub enum LoadError {
 
     /// The interface it was built with differs from ours in a way that cannot be bridged.
     #[error(
-        "server `{server}`: the plugin was built with another plugin-api than this gateway's {ours} ({difference}); \
-         rebuild it with plugin-api {ours}"
+        "server `{server}`: the plugin was built with plugin-api {found}, this gateway speaks {ours}, and they differ: \
+         {difference}; rebuild it with plugin-api {ours}"
     )]
-    WrongAbi { server: ServerName, ours: &'static str, difference: String },
+    WrongAbi { server: ServerName, found: String, ours: &'static str, difference: String },
 
     /// It cannot say what it is. `reason` is the plugin's own wording.
     #[error("server `{server}`: the plugin cannot describe itself: {reason}")]
@@ -87,11 +87,12 @@ fn linker_hint(reason: &str) -> &'static str {
 impl LoadError {
     /// Why the file at `path`, whose descriptor says `facts`, is not loaded after its trial. What was refused there in
     /// good order is told in the words in which it is refused here.
-    pub(super) fn of_trial(server: ServerName, path: PathBuf, fault: TrialError) -> Self {
+    pub(super) fn of_trial(server: ServerName, path: PathBuf, facts: &Facts, fault: TrialError) -> Self {
         match fault {
             TrialError::Refused(Failure::Linker(reason)) => Self::Open { server, path, reason },
             TrialError::Refused(Failure::Interface(difference)) => {
-                Self::WrongAbi { server, ours: plugin_api::abi::VERSION, difference }
+                let (found, ours) = (facts.plugin_api.clone(), plugin_api::abi::VERSION);
+                Self::WrongAbi { server, found, ours, difference }
             }
             TrialError::Refused(Failure::Describe(reason)) => Self::Describe { server, reason },
             source => Self::Trial { server, path, source },

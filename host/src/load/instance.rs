@@ -57,7 +57,7 @@ impl Instance {
     ) -> Result<Self, LoadError> {
         static GENERATION: AtomicU64 = AtomicU64::new(1);
         let began = Instant::now();
-        let (body, mailbox) = Body::begin(entry, staged, None)?;
+        let (body, mailbox) = Body::begin(entry, &facts.plugin_api, staged, None)?;
         let manifest = match body.stages.recv_timeout(entry.start_timeout) {
             Ok(Stage::Ready(manifest)) => Manifest::parse(&manifest),
             Ok(Stage::Ended) | Err(RecvTimeoutError::Disconnected) => {

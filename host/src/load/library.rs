@@ -9,17 +9,15 @@
 
 #![expect(unsafe_code, reason = "dlopen, and calls into what it opened")]
 
+mod difference;
+
 use std::{mem::ManuallyDrop, path::Path, time::Duration};
 
 use abi_stable::{
     StableAbi,
-    abi_stability::abi_checking::{
-        AbiInstability as Instability, AbiInstabilityErrors, CheckingGlobals, ExpectedFound,
-        check_layout_compatibility_with_globals as compare,
-    },
+    abi_stability::abi_checking::{CheckingGlobals, check_layout_compatibility_with_globals as compare},
     library::AbiHeaderRef,
     std_types::{RSlice, RStr, RString, RVec},
-    type_layout::TLFieldOrFunction,
 };
 use libloading::os::unix::{RTLD_LOCAL, RTLD_NOW};
 use plugin_api::abi::{Host, PluginModuleRef, ROOT_SYMBOL, Start};
@@ -105,54 +103,13 @@ fn check(library: &libloading::os::unix::Library) -> Result<PluginModuleRef, Str
     let theirs = header.layout().ok_or("its header carries no layout")?;
     let ours = <PluginModuleRef as StableAbi>::LAYOUT;
     // Either side may know more than the other; what one lacks at the end is never used by the other.
-    if let Err(difference) = compare(ours, theirs, &CheckingGlobals::new())
-        && compare(theirs, ours, &CheckingGlobals::new()).is_err()
-    {
-        return Err(explain(&difference));
+    let fits = |wanted, given| compare(wanted, given, &CheckingGlobals::new()).is_ok();
+    if !fits(ours, theirs) && !fits(theirs, ours) {
+        return Err(difference::explain(ours, theirs));
     }
     // SAFETY: the layouts agree, as just compared.
     let module = unsafe { header.init_root_module_with_unchecked_layout::<PluginModuleRef>() };
     module.map_err(|e| e.to_string())
-}
-
-/// The first differences in one line; abi_stable's own report has hundreds.
-fn explain(errors: &AbiInstabilityErrors) -> String {
-    fn pair<T: std::fmt::Debug>(pair: &ExpectedFound<T>) -> String {
-        format!("the gateway has {:?}, the plugin {:?}", pair.expected, pair.found)
-    }
-    let mut said: Vec<String> = Vec::new();
-    for error in &errors.errors {
-        let fields = error.stack_trace.iter().filter_map(|step| match &step.expected {
-            TLFieldOrFunction::Field(field) => Some(field.name().to_owned()),
-            TLFieldOrFunction::Function(_) => None,
-        });
-        let path = fields.filter(|name| name != "0").collect::<Vec<_>>().join(".");
-        for difference in &error.errs {
-            let what = match difference {
-                Instability::PackageVersion(versions) => {
-                    format!("version: the gateway has {}, the plugin {}", versions.expected, versions.found)
-                }
-                Instability::Name(names) => {
-                    format!("type: the gateway has {}, the plugin {}", names.expected, names.found)
-                }
-                Instability::UnexpectedField(fields) => {
-                    let (ours, theirs) = (fields.expected.name(), fields.found.name());
-                    format!("field: the gateway has `{ours}`, the plugin `{theirs}`")
-                }
-                Instability::FieldCountMismatch(counts) => format!("fields: {}", pair(counts)),
-                Instability::Size(sizes) => format!("size: {}", pair(sizes)),
-                Instability::MismatchedPrefixSize(sizes) => format!("mandatory fields: {}", pair(sizes)),
-                Instability::MismatchedPrimitive(types) => format!("type: {}", pair(types)),
-                other => format!("{other:?}").chars().take(200).collect(),
-            };
-            let line = if path.is_empty() { what } else { format!("`{path}`: {what}") };
-            if !said.contains(&line) {
-                said.push(line);
-            }
-        }
-    }
-    said.truncate(3);
-    said.join("; ")
 }
 
 /// Signals whose handler lies in one of `ranges`.

@@ -156,7 +156,7 @@ impl Loader {
         let staged =
             staged.map_err(|(path, source)| LoadError::Stage { server: server.clone(), path, source })?;
         let tried = self.trials.judge(digest, staged.path(), entry.start_timeout);
-        tried.map_err(|fault| LoadError::of_trial(server, path, fault))?;
+        tried.map_err(|fault| LoadError::of_trial(server, path, &facts, fault))?;
         Ok(Prepared { facts, digest, staged })
     }
 }

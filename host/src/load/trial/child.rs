@@ -19,6 +19,9 @@ use crate::{
     },
 };
 
+/// The gateway has read the file, and names the version when it passes on why this process refuses it.
+const VERSION_UNKNOWN: &str = "";
+
 /// Does what the gateway at the other end of standard input asks, and ends the process.
 pub fn run() -> io::Result<()> {
     let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
@@ -67,10 +70,11 @@ fn try_out(request: Request, gateway: &Gateway, for_plugin: Gateway) {
         Progress::Ended => for_plugin.say(&Said::Next(Step::Close)),
     };
     let trial = Trial { starts, tell: Box::new(tell) };
-    let (body, mailbox) = match Body::begin(&entry, Staged::of_another(request.path), Some(trial)) {
-        Ok(begun) => begun,
-        Err(error) => return gateway.say(&Said::Failed(failure(error))),
-    };
+    let (body, mailbox) =
+        match Body::begin(&entry, VERSION_UNKNOWN, Staged::of_another(request.path), Some(trial)) {
+            Ok(begun) => begun,
+            Err(error) => return gateway.say(&Said::Failed(failure(error))),
+        };
     // Without a limit: the gateway ends this process when it has waited long enough.
     while let Ok(Stage::Ready(json)) = body.stages.recv() {
         gateway.say(&Said::Manifest(text(&json)));
