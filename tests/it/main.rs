@@ -23,3 +23,4 @@ mod stop;
 mod tidy;
 mod trial;
 mod unload;
+mod versions;

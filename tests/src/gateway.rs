@@ -102,7 +102,12 @@ pub fn server(name: &str, plugin: &str) -> String {
 
 /// The gateway as a command, to be run in `folder`, which takes its temporary files too.
 pub fn command(folder: &Path) -> Command {
-    let mut command = Command::new(artifacts().join("gateway"));
+    command_of("gateway", folder)
+}
+
+/// As [`command`], of another gateway among the artifacts.
+pub fn command_of(gateway: &str, folder: &Path) -> Command {
+    let mut command = Command::new(artifacts().join(gateway));
     command
         .current_dir(folder)
         // It keeps copies of its plugins there, 8 MB each, and a gateway that is killed cannot remove them.
@@ -121,9 +126,14 @@ impl Gateway {
 
     /// Starts a gateway with this gateway.toml, which has to say `listen = "127.0.0.1:0"` and `format = "json"`.
     pub async fn with_config(text: &str) -> Self {
+        Self::of_program("gateway", text).await
+    }
+
+    /// As [`Gateway::with_config`], of another gateway among the artifacts.
+    pub async fn of_program(gateway: &str, text: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("gateway.toml"), text).expect("a file");
-        let mut child = command(folder.path())
+        let mut child = command_of(gateway, folder.path())
             .stdout(Stdio::inherit())
             .stderr(Stdio::piped())
             .spawn()

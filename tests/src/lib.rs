@@ -10,7 +10,7 @@ pub mod process;
 
 pub use child::in_child;
 pub use folder::{Folder, built};
-pub use gateway::{Answer, Gateway, command, config, server};
+pub use gateway::{Answer, Gateway, command, command_of, config, server};
 pub use proxy::Proxy;
 
 use host::{config::Plugins, load::Loader};

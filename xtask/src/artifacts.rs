@@ -10,6 +10,7 @@ use std::{
 use crate::{
     cargo::{Role, Workspace, workspace},
     failure::{Failure, Result, cannot_start},
+    variants,
 };
 
 /// `run [--release] [-- ARGS]`: builds, installs, then becomes the gateway.
@@ -118,7 +119,8 @@ fn install_artifacts(workspace: &Workspace, out: &Path) -> Result<()> {
     // (dev-dependencies count): what is compiled here is what that finds fresh.
     let built = workspace.build(workspace.cargo("build").args(["--workspace", "--bins", "--tests"]))?;
     install(built.gateway()?, &out.join("gateway"))?;
-    build_libraries(workspace, Profile::Dev, &workspace.names(&[Role::Plugin, Role::Fixture]), out)
+    build_libraries(workspace, Profile::Dev, &workspace.names(&[Role::Plugin, Role::Fixture]), out)?;
+    variants::install(workspace, &out.join("versions"))
 }
 
 /// One build-and-install at a time: cargo's own lock ends with the build, and another build could replace what

@@ -14,6 +14,7 @@ mod fuzz;
 mod gateway;
 mod soak;
 mod tools;
+mod variants;
 mod vendor;
 
 use std::process::ExitCode;
@@ -39,8 +40,9 @@ usage: cargo xtask VERB
                              load, call and unload greet and the fixture uses_everything, N times each (10,000), in a
                              release build: each time all of it has to be gone, and nothing may grow; under valgrind
                              in fewer rounds, for a minute
-  artifacts [--out DIR]      what the tests open: every plugin, every fixture and the gateway, in DIR
-                             (target/test-artifacts), which is the last line on stdout
+  artifacts [--out DIR]      what the tests open: every plugin, every fixture, the gateway, and variants of some with
+                             other versions of plugin-api, in DIR (target/test-artifacts), which is the last line
+                             on stdout
   vendor-ui                  fetch Swagger UI and ReDoc again into host/assets; needs npm, tar, gzip, sha256sum
 ";
 
