@@ -228,6 +228,6 @@ pub(super) fn other_crates() -> Vec<Patch> {
     vec![
         exact("\nserde = { version = \"1\"", "1.0.219"),
         exact("\nserde_json = { version = \"1\"", "1.0.140"),
-        exact("\ntokio = { version = \"1\"", "1.53.3"),
+        exact("\ntokio = { version = \"1.53.3\"", "1.53.3"),
     ]
 }

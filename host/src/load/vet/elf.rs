@@ -1,9 +1,10 @@
 //! The parts of an ELF file that decide whether it may be mapped. What the dynamic linker reads is read from where it
-//! reads it, the program headers; sections, which it never looks at, only say where symbols and the descriptor are.
+//! reads it, the program headers; sections, which it never looks at, say where symbols and the descriptor are, and what
+//! both describe has to be the same.
 
 use object::{
     Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, elf,
-    read::elf::{Dyn as _, ElfFile64, FileHeader as _, ProgramHeader as _},
+    read::elf::{Dyn as _, ElfFile64, FileHeader as _, ProgramHeader as _, SectionHeader as _},
 };
 use plugin_api::abi;
 
@@ -14,6 +15,8 @@ const MACHINE: (elf::Machine, &str) = (elf::EM_X86_64, "x86_64");
 #[cfg(target_arch = "aarch64")]
 const MACHINE: (elf::Machine, &str) = (elf::EM_AARCH64, "aarch64");
 
+/// Each segment is compared with every other.
+const SEGMENTS_MAX: usize = 256;
 /// More needed libraries than anybody links.
 const NEEDS_MAX: usize = 256;
 /// Longest name of a needed library.
@@ -49,7 +52,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<Library<'_>, Rejection> {
     }
     let section = file.section_by_name(abi::DESCRIPTOR_SECTION).ok_or(Rejection::NoDescriptor)?;
     let descriptor = section.data().map_err(damaged)?;
-    let (needs, nodelete_at) = read_dynamic(segments, endian, bytes)?;
+    let sections = header.section_headers(endian, bytes).map_err(damaged)?;
+    let dynamic = Dynamic::find(segments, endian, bytes)?;
+    check_tables(&dynamic, segments, sections, endian)?;
+    let needs = dynamic.needs(segments, endian, bytes)?;
+    let nodelete_at = dynamic.nodelete_at(endian);
     Ok(Library { descriptor, needs, nodelete_at })
 }
 
@@ -95,15 +102,16 @@ fn check_segments<'a>(
         return Err(Rejection::Truncated { needed, has });
     }
     let segments = header.program_headers(endian, bytes).map_err(damaged)?;
+    if segments.len() > SEGMENTS_MAX {
+        return Err(broken("it has more segments than any linker makes"));
+    }
     for segment in segments {
         let end = segment.p_offset(endian).saturating_add(segment.p_filesz(endian));
         let kind = segment.p_type(endian);
         if kind == elf::PT_LOAD && end > has {
             return Err(Rejection::Truncated { needed: end, has });
         }
-        if kind == elf::PT_LOAD && segment.p_filesz(endian) > segment.p_memsz(endian) {
-            return Err(broken("a segment has more bytes in the file than in memory"));
-        }
+        check_place(segment, segments, endian)?;
         if kind == elf::PT_INTERP {
             return Err(Rejection::NotShared { what: "program" });
         }
@@ -114,40 +122,129 @@ fn check_segments<'a>(
     Ok(segments)
 }
 
-/// The names of the needed libraries, and where the flag stands that forbids unloading.
-fn read_dynamic(
-    segments: &[Segment],
-    endian: Endianness,
-    bytes: &[u8],
-) -> Result<(Vec<String>, Option<usize>), Rejection> {
-    let dynamic = segments.iter().find(|segment| segment.p_type(endian) == elf::PT_DYNAMIC);
-    let dynamic = dynamic.ok_or_else(|| broken("it has no dynamic segment"))?;
-    let entries = dynamic.dynamic(endian, bytes).map_err(damaged)?.unwrap_or_default();
-    let ends = entries.iter().position(|entry| entry.tag(endian) == elf::DT_NULL);
-    let entries = &entries[..ends.ok_or_else(|| broken("its dynamic segment has no end"))?];
+/// The linker takes some segments by their address, others by their place in the file: a header in which the two do not
+/// agree makes it read thread-locals or its own tables from anywhere.
+fn check_place(segment: &Segment, segments: &[Segment], endian: Endianness) -> Result<(), Rejection> {
+    let (size, address) = (segment.p_filesz(endian), segment.p_vaddr(endian));
+    if size > segment.p_memsz(endian) {
+        return Err(broken("a segment has more bytes in the file than in memory"));
+    }
+    let align = segment.p_align(endian);
+    if align > 1 && !align.is_power_of_two() {
+        return Err(broken("the alignment of a segment is no power of two"));
+    }
+    if segment.p_type(endian) == elf::PT_LOAD {
+        let differs = align > 1 && address % align != segment.p_offset(endian) % align;
+        return if differs { Err(broken("a segment cannot be mapped where it should be")) } else { Ok(()) };
+    }
+    if size == 0 || file_offset(segments, endian, address) == Some(segment.p_offset(endian)) {
+        return Ok(());
+    }
+    Err(broken("the address of a segment does not agree with its place in the file"))
+}
 
-    let strings = entries.iter().find(|entry| entry.tag(endian) == elf::DT_STRTAB);
-    let strings = strings.ok_or_else(|| broken("it has no dynamic strings"))?.val(endian);
-    let strings =
-        file_offset(segments, endian, strings).ok_or_else(|| broken("its dynamic strings are nowhere"))?;
-    let needed = entries.iter().filter(|entry| entry.tag(endian) == elf::DT_NEEDED);
-    let needs = needed.take(NEEDS_MAX).map(|entry| {
-        let at = usize::try_from(strings.saturating_add(entry.val(endian))).ok();
-        let rest = at.and_then(|at| bytes.get(at..)).unwrap_or_default();
-        let name = rest.iter().take(NAME_MAX + 1).position(|byte| *byte == 0).map(|len| &rest[..len]);
-        let name = name.and_then(|name| str::from_utf8(name).ok()).filter(|name| !name.is_empty());
-        name.map(str::to_owned).ok_or_else(|| broken("the name of a needed library cannot be read"))
-    });
-    let needs = needs.collect::<Result<Vec<_>, _>>()?;
+/// What the dynamic linker goes by: the entries of the dynamic segment.
+struct Dynamic<'a> {
+    entries: &'a [elf::Dyn64<Endianness>],
+    /// Where the first entry stands in the file.
+    offset: usize,
+}
 
-    let flags = entries.iter().position(|entry| entry.tag(endian) == elf::DT_FLAGS_1);
-    let forbids = |at: &usize| entries[*at].val(endian) & elf::DF_1_NODELETE.0 != 0;
-    let offset = |at: usize| {
-        let start = usize::try_from(dynamic.p_offset(endian)).ok()?;
+impl<'a> Dynamic<'a> {
+    fn find(segments: &[Segment], endian: Endianness, bytes: &'a [u8]) -> Result<Self, Rejection> {
+        let segment = segments.iter().find(|segment| segment.p_type(endian) == elf::PT_DYNAMIC);
+        let segment = segment.ok_or_else(|| broken("it has no dynamic segment"))?;
+        let entries = segment.dynamic(endian, bytes).map_err(damaged)?.unwrap_or_default();
+        let ends = entries.iter().position(|entry| entry.tag(endian) == elf::DT_NULL);
+        let entries = &entries[..ends.ok_or_else(|| broken("its dynamic segment has no end"))?];
+        let offset = usize::try_from(segment.p_offset(endian)).map_err(|_| broken("it is nowhere"))?;
+        Ok(Self { entries, offset })
+    }
+
+    fn value(&self, tag: elf::DynamicTag, endian: Endianness) -> Option<u64> {
+        self.entries.iter().find(|entry| entry.tag(endian) == tag).map(|entry| entry.val(endian))
+    }
+
+    /// The names of the needed libraries.
+    fn needs(
+        &self,
+        segments: &[Segment],
+        endian: Endianness,
+        bytes: &[u8],
+    ) -> Result<Vec<String>, Rejection> {
+        let strings = self.value(elf::DT_STRTAB, endian).and_then(|at| file_offset(segments, endian, at));
+        let strings = strings.ok_or_else(|| broken("it has no dynamic strings"))?;
+        let needed = self.entries.iter().filter(|entry| entry.tag(endian) == elf::DT_NEEDED);
+        let names = needed.take(NEEDS_MAX).map(|entry| {
+            let at = usize::try_from(strings.saturating_add(entry.val(endian))).ok();
+            let rest = at.and_then(|at| bytes.get(at..)).unwrap_or_default();
+            let name = rest.iter().take(NAME_MAX + 1).position(|byte| *byte == 0).map(|len| &rest[..len]);
+            let name = name.and_then(|name| str::from_utf8(name).ok()).filter(|name| !name.is_empty());
+            name.map(str::to_owned).ok_or_else(|| broken("the name of a needed library cannot be read"))
+        });
+        names.collect()
+    }
+
+    /// Where the flag stands that forbids unloading, if it is set.
+    fn nodelete_at(&self, endian: Endianness) -> Option<usize> {
+        let flags = self.entries.iter().position(|entry| entry.tag(endian) == elf::DT_FLAGS_1)?;
+        if self.entries[flags].val(endian) & elf::DF_1_NODELETE.0 == 0 {
+            return None;
+        }
         // An entry is a tag and a value of eight bytes each; the flag is in the value's first byte, its lowest.
-        Some(start + at * size_of::<elf::Dyn64<Endianness>>() + size_of::<u64>())
+        Some(self.offset + flags * size_of::<elf::Dyn64<Endianness>>() + size_of::<u64>())
+    }
+}
+
+/// Tables that the dynamic linker walks, by the entries with their address and their size in bytes.
+const TABLES: [(elf::DynamicTag, elf::DynamicTag); 6] = [
+    (elf::DT_STRTAB, elf::DT_STRSZ),
+    (elf::DT_RELA, elf::DT_RELASZ),
+    (elf::DT_RELR, elf::DT_RELRSZ),
+    (elf::DT_JMPREL, elf::DT_PLTRELSZ),
+    (elf::DT_INIT_ARRAY, elf::DT_INIT_ARRAYSZ),
+    (elf::DT_FINI_ARRAY, elf::DT_FINI_ARRAYSZ),
+];
+/// Tables that say themselves how long they are.
+const OPEN_TABLES: [elf::DynamicTag; 5] =
+    [elf::DT_SYMTAB, elf::DT_HASH, elf::DT_GNU_HASH, elf::DT_VERSYM, elf::DT_VERNEED];
+
+/// Every table begins and ends where a section does, and thread-locals as well. The linker needs no sections and a wrong
+/// entry would have it relocate the wrong words; the sections say the same once more, so one flipped bit shows.
+fn check_tables(
+    dynamic: &Dynamic<'_>,
+    segments: &[Segment],
+    sections: &[elf::SectionHeader64<Endianness>],
+    endian: Endianness,
+) -> Result<(), Rejection> {
+    let begins = |at: u64| sections.iter().any(|section| section.sh_addr(endian) == at);
+    let end = |section: &elf::SectionHeader64<Endianness>| {
+        section.sh_addr(endian).saturating_add(section.sh_size(endian))
     };
-    Ok((needs, flags.filter(forbids).and_then(offset)))
+    let ends = |at: u64| sections.iter().any(|section| end(section) == at);
+    let value = |tag| dynamic.value(tag, endian);
+    for (address, size) in TABLES {
+        let (Some(address), size) = (value(address), value(size)) else { continue };
+        let size = size.ok_or_else(|| broken("a table of the dynamic linker has no size"))?;
+        if !begins(address) || !ends(address.saturating_add(size)) {
+            return Err(broken("a table of the dynamic linker is not where its section is"));
+        }
+    }
+    if OPEN_TABLES.into_iter().filter_map(value).any(|address| !begins(address)) {
+        return Err(broken("a table of the dynamic linker is not where its section is"));
+    }
+    let is_initial = |section: &&elf::SectionHeader64<Endianness>| {
+        section.sh_flags(endian).0 & elf::SHF_TLS.0 != 0 && section.sh_type(endian) != elf::SHT_NOBITS
+    };
+    let initial = sections.iter().filter(is_initial).map(end).max();
+    let locals = segments.iter().find(|segment| segment.p_type(endian) == elf::PT_TLS);
+    let locals = locals.map(|segment| segment.p_vaddr(endian).saturating_add(segment.p_filesz(endian)));
+    match (initial, locals) {
+        (Some(end), locals) if locals.is_none_or(|locals| locals < end) => {
+            Err(broken("its thread-locals are cut short"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Where in the file the byte lies that will be mapped at `address`.
