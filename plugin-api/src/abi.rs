@@ -394,6 +394,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn numbers_are_what_was_tagged() {
+        assert_eq!([CALL, ANSWER, CANCEL, NOTIFY, STOP], [1, 2, 3, 4, 5]);
+        assert_eq!([ACCEPTED, DECLINED, CANCELLED, UNSUPPORTED, TIMED_OUT], [1, 2, 3, 4, 5]);
+        assert_eq!([BY_CLIENT, BY_TIMEOUT, SUSPENDED, DRAINING], [1, 2, 3, 4]);
+        assert_eq!([RESULT, ERROR, PANICKED], [0, 1, 2]);
+        assert_eq!([DELIVERED, DROPPED, CLOSED], [0, 1, 2]);
+        assert_eq!([THREAD_SPAWNING, THREAD_STARTED, THREAD_FAILED], [0, 1, 2]);
+        assert_eq!([LOG_EVENT, LOG_SPAN_BEGAN, LOG_SPAN_ENDED], [0, 1, 2]);
+        assert_eq!([PEEK, ARM], [i64::MIN, 0]);
+        assert_eq!((ROOT_SYMBOL, DESCRIPTOR_SECTION), ("gateway_plugin_root", ".gateway.plugin"));
+        assert_eq!(DESCRIPTOR_MAGIC, "gateway-plugin 1");
+    }
+
+    #[test]
     fn a_descriptor_reads_back_what_was_written() {
         const SAID: Descriptor<'_> =
             Descriptor { name: "greet", version: "0.1.0", plugin_api: "1.0.0", panic: "unwind" };

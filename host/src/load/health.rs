@@ -260,8 +260,13 @@ impl Quarantined {
 
     /// [`Self::retry_in`] in milliseconds.
     pub fn retry_in_ms(&self) -> u64 {
-        u64::try_from(self.retry_in.as_millis()).unwrap_or(u64::MAX)
+        milliseconds(self.retry_in)
     }
+}
+
+/// Rounded up: 0 is to say that there is nothing to wait for.
+pub fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 impl std::fmt::Display for Quarantined {

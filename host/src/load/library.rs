@@ -10,6 +10,8 @@
 #![expect(unsafe_code, reason = "dlopen, and calls into what it opened")]
 
 mod difference;
+#[cfg(test)]
+mod tagged;
 
 use std::{mem::ManuallyDrop, path::Path, time::Duration};
 

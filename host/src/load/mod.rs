@@ -49,7 +49,7 @@ pub use call::{
 };
 pub use close::libraries_kept;
 pub use error::{LoadError, chain};
-pub use health::{Change, Fault, Health, Pass, Quarantined, Verdict};
+pub use health::{Change, Fault, Health, Pass, Quarantined, Verdict, milliseconds};
 pub use instance::{Instance, leave_at_once, leave_process};
 pub use intake::PluginFile;
 pub use mailbox::Notice;

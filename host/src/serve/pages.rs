@@ -1,6 +1,6 @@
 //! The gateway's own pages: what exists, what state it is in, what the problem codes mean.
 
-use std::{fmt::Write, sync::Arc, time::Duration};
+use std::{fmt::Write, sync::Arc};
 
 use axum::{
     body::Body,
@@ -18,7 +18,10 @@ use super::{
     negotiate::{Form, form},
     problem::Problem,
 };
-use crate::mount::{Document, Mounted, ProblemCode};
+use crate::{
+    load::milliseconds,
+    mount::{Document, Mounted, ProblemCode},
+};
 
 /// The pages beside those of the documentation, in the order in which they are listed.
 pub(super) const PATHS: &[&str] = &[
@@ -97,7 +100,7 @@ fn server(mounted: &Mounted) -> Value {
         server["sha256"] = instance.digest().to_string().into();
         server["heap_bytes"] = instance.heap_bytes().into();
         if let Some(stalled) = instance.stalled_for() {
-            server["stalled_for_ms"] = milliseconds(stalled);
+            server["stalled_for_ms"] = milliseconds(stalled).into();
         }
     }
     if let Mounted::Serving(mount) = mounted {
@@ -108,14 +111,10 @@ fn server(mounted: &Mounted) -> Value {
         server["code"] = failure.code.into();
         server["reason"] = failure.reason.into();
         if let Some(retry_in) = failure.retry_in {
-            server["retry_in_ms"] = milliseconds(retry_in);
+            server["retry_in_ms"] = milliseconds(retry_in).into();
         }
     }
     server
-}
-
-fn milliseconds(duration: Duration) -> Value {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).into()
 }
 
 /// `GET /healthz`, `GET /livez`: the process answers.
