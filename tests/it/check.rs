@@ -81,7 +81,7 @@ fn plugins_that_do_not_start_say_why_and_leave_the_others_up() {
             ("declines_start", "settings = { reason = \"it is Sunday\" }"),
             ("missing_setting", "settings = { raeson = \"secret\" }"),
             ("unknown_setting", "settings = { greeting = \"secret\" }"),
-            ("never_ready", "start_timeout = \"200ms\""),
+            ("never_ready", "start_timeout = \"2s\""),
             ("bad_schema", ""),
         ]);
     assert_snapshot!(folder.run(&["check"]));

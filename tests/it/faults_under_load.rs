@@ -108,7 +108,7 @@ async fn no_fault_of_a_plugin_fails_a_call_of_another() {
     let mut text = config(&["greet"]) + &config_of(&FAULTY, NO_QUARANTINE) + &config_of(&UNSTOPPABLE, "");
     text += &config_of(&SLOW, &format!("call_timeout = \"1s\"\n{NO_QUARANTINE}"));
     text += &config_of(&FAILED[..4], "");
-    text += &config_of(&FAILED[4..5], "start_timeout = \"200ms\"\n");
+    text += &config_of(&FAILED[4..5], "start_timeout = \"2s\"\n");
     text += &config_of(&FAILED[5..], "settings = { reason = \"it is Sunday\" }\n");
     text += &config_of(&REFUSED, "start_timeout = \"2s\"\n");
     let gateway = Gateway::with_config(&text).await;
@@ -129,7 +129,7 @@ async fn no_fault_of_a_plugin_fails_a_call_of_another() {
     assert_eq!(code, Some(0));
     assert_snapshot!(unloaded(&log), @r"
     panics_at_creation gone
-    never_ready kept it was not ready within 200ms and may still run
+    never_ready kept it was not ready within 2s and may still run
     declines_start gone
     bad_schema gone
     never_returns gone

@@ -7,20 +7,12 @@ use std::{
     sync::Arc,
 };
 
-use host::{
-    config::{Prefix, ServerEntry, ServerName},
-    load::{Instance, Kept, Server, Unloaded},
-};
+use host::load::{Instance, Kept, Unloaded};
 use serde_json::Value;
-use tests::{artifacts, command, config, in_child, loader};
+use tests::{command, config, in_child, loaded::load};
 
 fn start(plugin: &str) -> Arc<Instance> {
-    let name = ServerName::parse(plugin).expect("a name");
-    let prefix = Prefix::parse(&format!("/{plugin}")).expect("a prefix");
-    match loader().load(&ServerEntry::new(name, artifacts().join(format!("{plugin}.so")), prefix)) {
-        Server::Running(instance) => instance,
-        Server::Failed(failed) => panic!("{:?}", failed.error),
-    }
+    load(&[plugin]).remove(0)
 }
 
 #[test]

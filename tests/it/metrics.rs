@@ -13,7 +13,7 @@ async fn scrape(gateway: &Gateway, accept: &str) -> Answer {
 async fn gateway() -> Gateway {
     let panics = server("panics", "panics_in_call") + "quarantine_after = 2\nquarantine = \"1h\"\n";
     let declined = server("declined", "declines_start") + "settings.reason = \"it is Sunday\"\n";
-    let late = server("late", "never_ready") + "start_timeout = \"200ms\"\n";
+    let late = server("late", "never_ready") + "start_timeout = \"2s\"\n";
     let gateway = Gateway::with_config(&(config(&["greet"]) + &panics + &declined + &late)).await;
     for _ in 0..2 {
         gateway.post("/panics/tools/panic", r#"{"when":"at_once"}"#).await;

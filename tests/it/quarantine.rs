@@ -1,6 +1,6 @@
 //! A server whose calls go wrong again and again is left alone for a while, for all to see, and tried again.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use insta::assert_snapshot;
 use serde_json::{Value, json};
@@ -22,6 +22,9 @@ async fn check_greets(gateway: &Gateway) {
     assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, r#"{"result":"Hello, Ada!"}"#));
 }
 
+/// How long an event that has to come is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A call over MCP, as a 2025 client makes a single one; its result.
 async fn call_by_mcp(gateway: &Gateway, server: &str, tool: &str, arguments: Value) -> Value {
     let params = json!({ "name": tool, "arguments": arguments });
@@ -36,13 +39,16 @@ async fn listed(gateway: &Gateway) -> Value {
 
 /// Asks `/servers` until the fixture's entry is so.
 async fn until(gateway: &Gateway, is_so: impl Fn(&Value) -> bool) -> Value {
-    loop {
-        let listed = listed(gateway).await;
-        if is_so(&listed) {
-            return listed;
+    let asked = async {
+        loop {
+            let listed = listed(gateway).await;
+            if is_so(&listed) {
+                return listed;
+            }
+            tokio::task::yield_now().await;
         }
-        tokio::task::yield_now().await;
-    }
+    };
+    tokio::time::timeout(PATIENCE, asked).await.expect("it becomes so")
 }
 
 /// Waits until the next call is the retry.
@@ -198,9 +204,12 @@ async fn a_retry_that_fails_doubles_the_quarantine() {
 
 /// A fixture makes the file when its call runs.
 async fn wait_for(file: &Path) {
-    while !file.exists() {
-        tokio::task::yield_now().await;
-    }
+    let made = async {
+        while !file.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, made).await.expect("the call begins");
 }
 
 #[tokio::test]

@@ -131,10 +131,10 @@ async fn what_gateway_toml_says_is_served_and_nothing_else() {
 #[tokio::test]
 async fn what_became_of_a_library_is_told_although_its_server_never_served() {
     let declined = server("declined", "declines_start") + "settings.reason = \"it is Sunday\"\n";
-    let late = server("late", "never_ready") + "start_timeout = \"200ms\"\n";
+    let late = server("late", "never_ready") + "start_timeout = \"2s\"\n";
     let gateway = Gateway::with_config(&(config(&["greet"]) + &declined + &late)).await;
     gateway.event_with("server unloaded", &[("server", "declined"), ("library", "gone")]).await;
     let kept = gateway.event_with("server unloaded", &[("server", "late"), ("library", "kept")]).await;
-    assert_eq!(kept["reason"], "it was not ready within 200ms and may still run");
+    assert_eq!(kept["reason"], "it was not ready within 2s and may still run");
     assert_eq!(kept["reason_code"], "start_timeout");
 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use crate::{
@@ -20,6 +20,12 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
             .map_err(|_| Failure::Usage(format!("`{seconds}` is no number of seconds")))?,
         _ => return Err(Failure::Usage("`fuzz` takes SECONDS or nothing".into())),
     };
+    let quiet = |command: &mut Command| {
+        command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    if !quiet(cargo().args(["fuzz", "--version"])) {
+        return Err(Failure::Work("cargo-fuzz is not installed; cargo install --locked cargo-fuzz".into()));
+    }
     let workspace = workspace()?;
     let corpus = workspace.target.join("fuzz-corpus/vet");
     fs::create_dir_all(&corpus).map_err(|e| Failure::at("cannot make", &corpus, e))?;

@@ -1,4 +1,8 @@
 //! `gateway inspect`: what a library is and whether it would load, from the file alone or from a trial in a child.
+//!
+//! In:   a path, and how far to go.
+//! Out:  what is known, as text or JSON. Exit code 1: it would not load.
+//! Never: runs code of the file in this process.
 
 use std::{
     io::{self, Write},
@@ -11,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::{InspectArgs, Outcome};
 use crate::{
     config::{Plugins, ServerEntry},
-    load::{Facts, Loader, PluginFile, Rejection, vet},
+    load::{Facts, Loader, Manifest, PluginFile, Purpose, Rejection, Tried, chain, vet},
 };
 
 /// What is known about a file. Members that are not known are left out.
@@ -67,20 +71,19 @@ impl Report {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Said {
-            title: Option<Value>,
             settings_schema: Option<Value>,
             tools: Option<Value>,
         }
         self.tried = true;
         let loader = Loader::new(&Plugins::default());
-        let tried = loader.try_out(file, ServerEntry::START_TIMEOUT, None);
-        let tried = match tried {
+        let tried = match loader.try_out(file, ServerEntry::START_TIMEOUT, Purpose::Describe) {
             Ok(tried) => tried,
             Err(error) => {
                 self.obstacle = Some(error.to_string());
                 return;
             }
         };
+        self.facts.insert("unload".into(), tried.library.into());
         let said: Said = match serde_json::from_str(&tried.description) {
             Ok(said) => said,
             Err(error) => {
@@ -88,11 +91,9 @@ impl Report {
                 return;
             }
         };
-        self.facts.extend(said.title.map(|title| ("title".into(), title)));
-        self.facts.insert("unload".into(), tried.library.into());
         self.facts.extend(said.settings_schema.map(|schema| ("settings_schema".into(), schema)));
         match said.tools.filter(|tools| args.settings.is_none() && tools.is_array()) {
-            Some(tools) => drop(self.facts.insert("tools".into(), tools)),
+            Some(_) => self.tell_offer(&tried.description),
             None => self.start(&loader, file, args),
         }
     }
@@ -100,23 +101,30 @@ impl Report {
     /// Adds the tools of a plugin that has them only once it has its settings.
     fn start(&mut self, loader: &Loader, file: &PluginFile, args: &InspectArgs) {
         let settings = args.settings.clone().unwrap_or_default();
-        let tried = match loader.try_out(file, ServerEntry::START_TIMEOUT, Some(settings)) {
-            Ok(tried) => tried,
-            Err(error) => {
-                self.obstacle = Some(error.to_string());
-                return;
+        match loader.try_out(file, ServerEntry::START_TIMEOUT, Purpose::Start(settings)) {
+            Err(error) => self.obstacle = Some(error.to_string()),
+            Ok(Tried { manifest: Some(manifest), library, .. }) => {
+                self.facts.insert("unload".into(), library.into());
+                self.tell_offer(&manifest);
             }
-        };
-        let manifest = tried.manifest.and_then(|json| serde_json::from_str::<Map<String, Value>>(&json).ok());
-        match (manifest, tried.start_failure) {
-            (Some(mut manifest), _) => {
-                self.facts.extend(manifest.shift_remove("title").map(|title| ("title".into(), title)));
-                self.facts.extend(manifest.shift_remove("tools").map(|tools| ("tools".into(), tools)));
+            Ok(Tried { start_failure, .. }) => {
+                let mut why = start_failure.unwrap_or_else(|| "it returned without serving".into());
+                if args.settings.is_none() {
+                    why += "; give it settings with `--settings JSON`";
+                }
+                self.facts.insert("tools_unknown".into(), format!("it did not start: {why}").into());
             }
-            (None, reason) => {
-                let reason = reason.unwrap_or_else(|| "it returned without serving".into());
-                let what = "its tools are known once it starts; give its settings with `--settings JSON`";
-                self.facts.insert("tools_unknown".into(), format!("{reason}; {what}").into());
+        }
+    }
+
+    /// Adds what a manifest offers, if it could be served.
+    fn tell_offer(&mut self, json: &str) {
+        match Manifest::parse(json.as_bytes()) {
+            Err(error) => self.obstacle = Some(format!("its manifest cannot be used: {}", chain(&error))),
+            Ok(manifest) => {
+                self.facts.extend(manifest.title.map(|title| ("title".into(), title.into())));
+                let tools = manifest.tools.into_iter().map(|tool| tool.wire.into()).collect();
+                self.facts.insert("tools".into(), Value::Array(tools));
             }
         }
     }
@@ -153,7 +161,7 @@ impl Report {
         }
         for tool in self.facts.get("tools").and_then(Value::as_array).into_iter().flatten() {
             let text = |member: &str| tool[member].as_str().unwrap_or_default().to_owned();
-            writeln!(out, "\ntool {}\n  {}", text("name"), text("description"))?;
+            writeln!(out, "\ntool {}\n  {}", plain(&text("name")), plain(&text("description")))?;
             for (member, title) in [("inputSchema", "arguments"), ("outputSchema", "result")] {
                 if let Some(schema) = tool.get(member) {
                     writeln!(out, "  {title}\n{}", indented(schema))?;
@@ -177,7 +185,12 @@ fn tell_facts(facts: &mut Map<String, Value>, read: &Facts) {
 }
 
 fn line(out: &mut dyn Write, name: &str, text: &str) -> io::Result<()> {
-    writeln!(out, "  {:13} {text}", name.replace('_', "-"))
+    writeln!(out, "  {:13} {}", name.replace('_', "-"), plain(text))
+}
+
+/// Text of a file nobody trusts yet, without what a terminal would obey.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 fn indented(json: &Value) -> String {

@@ -106,7 +106,7 @@ pub enum Outcome {
     Fine,
     /// A server does not start, or the answer could not be written.
     Failed,
-    /// gateway.toml is wrong or missing.
+    /// gateway.toml, or the file that was asked about, is wrong or missing.
     BadFile,
 }
 

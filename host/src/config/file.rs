@@ -127,7 +127,7 @@ pub(super) struct ServerTable {
     #[serde(default = "ServerTable::heap_warn_bytes")]
     pub(super) heap_warn_bytes: u64,
     /// After so many faults in a row (panics, answers that are none, timeouts, calls lost) the server is quarantined:
-    /// calls are refused with 503. 0: never.
+    /// calls are refused, over REST with 503. 0: never.
     #[serde(default = "ServerTable::quarantine_after")]
     #[schemars(range(max = 1_000_000))]
     pub(super) quarantine_after: u32,

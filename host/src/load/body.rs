@@ -1,4 +1,8 @@
 //! A library from the first instruction of it to the last: the one thread on which it is opened, described and entered.
+//!
+//! In:   a staged copy, and what the server's table says.
+//! Out:  what the thread says, through `stages`; then how it ended, and what became of the library.
+//! Never: waits without a limit, except in a child whose parent does.
 
 use std::{
     io,
@@ -41,11 +45,11 @@ struct Job {
     /// The version of plugin-api that its file names.
     built_with: String,
     /// Present: the library is only tried out.
-    trial: Option<Trial>,
+    tryout: Option<Tryout>,
 }
 
 /// How a library is tried out.
-pub(super) struct Trial {
+pub(super) struct Tryout {
     /// Whether it goes beyond describing itself.
     pub(super) starts: bool,
     pub(super) tell: Tell,
@@ -86,8 +90,8 @@ impl Job {
     }
 
     fn tell(&self, progress: Progress<'_>) {
-        if let Some(trial) = &self.trial {
-            (trial.tell)(progress);
+        if let Some(tryout) = &self.tryout {
+            (tryout.tell)(progress);
         }
     }
 
@@ -97,7 +101,7 @@ impl Job {
         let described =
             library.describe(&host).map_err(|reason| LoadError::Describe { server: server(), reason })?;
         self.tell(Progress::Described(&described));
-        if self.trial.as_ref().is_some_and(|trial| !trial.starts) {
+        if self.tryout.as_ref().is_some_and(|tryout| !tryout.starts) {
             return Ok(());
         }
         settings::check(&self.entry, &described)?;
@@ -134,13 +138,13 @@ impl Body {
         entry: &ServerEntry,
         built_with: &str,
         staged: Staged,
-        trial: Option<Trial>,
+        tryout: Option<Tryout>,
     ) -> Result<(Self, Arc<Mailbox>), LoadError> {
         let no_thread = |source: io::Error| LoadError::Thread { server: entry.name.clone(), source };
         let (said, stages) = mpsc::channel();
         let mailbox = Mailbox::new(entry.name.clone(), said, entry.heap_warn_bytes).map_err(no_thread)?;
         let job =
-            Job { entry: entry.clone(), mailbox: mailbox.clone(), built_with: built_with.into(), trial };
+            Job { entry: entry.clone(), mailbox: mailbox.clone(), built_with: built_with.into(), tryout };
         let path = staged.path().to_owned();
         let thread = thread::Builder::new()
             .name(format!("plugin:{}", entry.name))
@@ -172,8 +176,11 @@ impl Body {
         let became = match library {
             Some(library) => Some(close(library, mailbox, staged)),
             // Not opened, or opened but unknown: in the latter case the copy stays mapped.
-            None if census::mappings(staged.path()).is_ok_and(|left| left.is_empty()) => None,
-            None => Some(keep(mailbox, staged, Kept::Interface)),
+            None => match census::mappings(staged.path()) {
+                Ok(left) if left.is_empty() => None,
+                Ok(_) => Some(keep(mailbox, staged, Kept::Interface)),
+                Err(error) => Some(keep(mailbox, staged, Kept::EndUnseen { reason: error.to_string() })),
+            },
         };
         (result, became)
     }

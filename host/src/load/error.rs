@@ -6,7 +6,7 @@ use crate::config::ServerName;
 
 use super::{
     manifest::ManifestError,
-    trial::{Failure, TrialError},
+    trial::{Objection, TrialError},
     vet::{Facts, Rejection},
 };
 
@@ -89,12 +89,12 @@ impl LoadError {
     /// good order is told in the words in which it is refused here.
     pub(super) fn of_trial(server: ServerName, path: PathBuf, facts: &Facts, fault: TrialError) -> Self {
         match fault {
-            TrialError::Refused(Failure::Linker(reason)) => Self::Open { server, path, reason },
-            TrialError::Refused(Failure::Interface(difference)) => {
+            TrialError::Refused(Objection::Linker(reason)) => Self::Open { server, path, reason },
+            TrialError::Refused(Objection::Interface(difference)) => {
                 let (found, ours) = (facts.plugin_api.clone(), plugin_api::abi::VERSION);
                 Self::WrongAbi { server, found, ours, difference }
             }
-            TrialError::Refused(Failure::Describe(reason)) => Self::Describe { server, reason },
+            TrialError::Refused(Objection::Describe(reason)) => Self::Describe { server, reason },
             source => Self::Trial { server, path, source },
         }
     }
@@ -106,6 +106,7 @@ impl LoadError {
             Self::Rejected { .. } => "not_a_plugin",
             Self::Stage { .. } | Self::NoKeys { .. } | Self::Thread { .. } => "no_resources",
             Self::Trial { source: TrialError::NoChild { .. }, .. } => "no_resources",
+            Self::Trial { source: TrialError::Killed { .. }, .. } => "no_resources",
             Self::Trial { source: TrialError::Hung { .. }, .. } => "hangs",
             Self::Trial { .. } => "crashes",
             Self::Open { .. } => "linker_error",

@@ -62,7 +62,7 @@ pub enum Verdict {
     Answered,
     /// It did something wrong.
     Fault(Fault),
-    /// Nothing: the call was cancelled or suspended, or never reached it.
+    /// Nothing: the call was cancelled or suspended, or refused before it got to it.
     Nothing,
 }
 

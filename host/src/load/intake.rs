@@ -1,5 +1,10 @@
 //! From the path of a plugin to bytes that may be staged: read once, hashed, vetted, trusted. What is checked here is what
 //! is run later, byte for byte, whatever happens to the file meanwhile.
+//!
+//! In:   a server's table.
+//! Out:  the file's bytes and digest, and what it says of itself.
+//! Fails: with what a person can do about the file.
+//! Never: runs anything of it.
 
 use std::{
     fs::{self, File, Metadata, OpenOptions},
@@ -86,7 +91,7 @@ fn read_library(file: File, len: u64) -> io::Result<Result<Vec<u8>, Rejection>> 
         MAGIC => {}
         _ => return Ok(Err(Rejection::NotElf)),
     }
-    bytes.reserve(usize::try_from(len).unwrap_or_default());
+    bytes.try_reserve(usize::try_from(len).unwrap_or_default())?;
     file.read_to_end(&mut bytes)?;
     Ok(Ok(bytes))
 }
@@ -97,7 +102,7 @@ fn check_trust(path: &Path, file: &Metadata) -> io::Result<Result<(), Rejection>
     const OTHERS_WRITE: u32 = 0o002;
     const STICKY: u32 = 0o1000;
     let (owner, ours) = (file.uid(), library::user_id());
-    let exposed = |what: &str| Ok(Err(Rejection::Exposed { what: what.into() }));
+    let exposed = |what: &'static str| Ok(Err(Rejection::Exposed { what }));
     if file.mode() & OTHERS_WRITE != 0 {
         return exposed("it");
     }
@@ -105,12 +110,15 @@ fn check_trust(path: &Path, file: &Metadata) -> io::Result<Result<(), Rejection>
     if owner != 0 && owner != ours {
         return Ok(Err(Rejection::Foreign { owner, ours }));
     }
-    // Where the file really lies: a link to it is as good as whoever may change what it points to.
+    // Where the file lies, and where a link to it does: who may change either may have another file loaded.
     let real = fs::canonicalize(path)?;
-    let folder = fs::metadata(real.parent().unwrap_or(Path::new("/")))?;
-    // In a sticky folder such as /tmp only the owner of an entry may replace it.
-    if folder.mode() & OTHERS_WRITE != 0 && folder.mode() & STICKY == 0 {
-        return exposed("its folder");
+    for path in [path, &real] {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = fs::metadata(folder)?;
+        // In a sticky folder such as /tmp only the owner of an entry may replace it.
+        if folder.mode() & OTHERS_WRITE != 0 && folder.mode() & STICKY == 0 {
+            return exposed("its folder");
+        }
     }
     Ok(Ok(()))
 }
@@ -135,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_file_that_everybody_may_replace_is_not_trusted() {
-        let exposed = |what: &str| Err(Rejection::Exposed { what: what.into() });
+        let exposed = |what: &'static str| Err(Rejection::Exposed { what });
         check(0o644, 0o755, Ok(()));
         check(0o664, 0o775, Ok(()));
         check(0o646, 0o755, exposed("it"));

@@ -5,7 +5,9 @@
 //! | `open`: dlopen | runs the file's constructors; SECURITY: `plugins/` holds trusted files only | `a_good_file_is_fine` |
 //! | `check`: the root symbol | `vet` saw the symbol; its header's magic is checked before anything else is read | `files_that_are_no_plugins_are_refused_before_their_code_runs` |
 //! | `check`: the module | its layout was compared with ours, both ways | `plugins_that_do_not_start_say_why_and_leave_the_others_up` |
-//! | `handlers_in`, `delete_key`, `unmap`, `is_alive`, `leave` | see there | `a_loaded_library_is_mapped_and_an_unloaded_one_is_not` |
+//! | `handlers_in`, `delete_key`, `unmap`, `is_alive`, `thread_id`, `leave` | see there | `a_loaded_library_is_mapped_and_an_unloaded_one_is_not` |
+//! | `first_free_key`, `user_id` | ask libc for a number | `a_process_that_has_nearly_run_out_of_keys_loads_no_more`, `a_file_that_everybody_may_replace_is_not_trusted` |
+//! | `confine`, `has_ended`, `kill_group` | speak of a child that this process has not waited for, or of itself | `a_file_that_would_end_or_hold_up_the_process_costs_a_child` |
 
 #![expect(unsafe_code, reason = "dlopen, and calls into what it opened")]
 
@@ -158,15 +160,36 @@ pub(super) fn user_id() -> u32 {
     unsafe { libc::geteuid() }
 }
 
-/// Makes this process one that leaves nothing behind and does not stay: no core file, and an end after `limit`
-/// whatever its threads do.
+/// Makes this process one that leaves nothing behind: no core file, an end with the thread that made it, and an end after
+/// `limit`, unless the plugin makes other arrangements, which is why its parent looks at the time as well.
 pub(super) fn confine(limit: Duration) {
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `none` is the struct it reads. Where it is refused, a crash leaves a core file as ever.
     unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) };
+    // SAFETY: takes a number, and sends this process a signal when its parent ends.
+    unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) };
     let seconds = u32::try_from(limit.as_secs().saturating_add(1)).unwrap_or(u32::MAX);
-    // SAFETY: has no precondition; SIGALRM ends the process, which has no handler for it.
+    // SAFETY: has no precondition; SIGALRM ends a process that has no handler for it, and this one has none yet.
     unsafe { libc::alarm(seconds) };
+}
+
+/// Whether a child has ended; it can still be waited for.
+pub(super) fn has_ended(child: u32) -> bool {
+    let mut about = std::mem::MaybeUninit::<libc::siginfo_t>::zeroed();
+    let how = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: `about` is the struct it fills.
+    let asked = unsafe { libc::waitid(libc::P_PID, child, about.as_mut_ptr(), how) };
+    // SAFETY: filled, or all zeroes, which is a value of it too.
+    let about = unsafe { about.assume_init() };
+    // Unfilled: it has not. An error: there is no such child any more.
+    asked != 0 || about.si_signo != 0
+}
+
+/// Ends every process of the group of a child that has not been waited for.
+pub(super) fn kill_group(child: u32) {
+    let Ok(group) = i32::try_from(child) else { return };
+    // SAFETY: sends a signal; while its leader has not been waited for, the number is nobody else's.
+    unsafe { libc::kill(-group, libc::SIGKILL) };
 }
 
 /// The kernel's id of this thread.

@@ -2,23 +2,18 @@
 //! dynamic linker, or in a constructor, costs the child and not the gateway.
 //!
 //! In:   the private copy that will be loaded, and how long the child may take.
-//! Out:  what the plugin said of itself, or a [`TrialError`]. Passed once, a content is not tried again.
+//! Out:  that it passed, or what the plugin said of itself. Passed once, a content is not tried again.
+//! Fails: with a [`TrialError`], within the time given and a few seconds for the child itself.
 //! Never: judges what the file may do later; only that opening, describing and closing it ends nothing.
 
 mod cache;
 pub(super) mod child;
+mod process;
 
 use std::{
     collections::HashMap,
-    io::{self, BufRead, BufReader, Read, Write},
-    os::{
-        fd::OwnedFd,
-        unix::{net::UnixStream, process::ExitStatusExt},
-    },
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
-    thread,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -27,9 +22,7 @@ use serde_json::{Map, Value};
 
 use crate::config::{Digest, Plugins};
 use cache::Cache;
-
-/// How much of what a child wrote to stderr is told.
-const STDERR_MAX: usize = 300;
+use process::Process;
 
 /// What a child is asked, one line of JSON on the socket that is its standard input: settings may hold secrets, and a
 /// command line is for everybody to read.
@@ -37,22 +30,36 @@ const STDERR_MAX: usize = 300;
 struct Request {
     path: PathBuf,
     limit_ms: u64,
-    /// Present: start it with these settings too.
-    settings: Option<Map<String, Value>>,
+    /// How far the library is to go.
+    purpose: Purpose,
+}
+
+/// What a trial is for.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Purpose {
+    /// To see whether it can be opened, described and closed.
+    Pass,
+    /// To hear its description too.
+    Describe,
+    /// To start it with these settings, and hear what it offers.
+    Start(Map<String, Value>),
 }
 
 /// What a child says, line by line on the same socket.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Said {
-    /// What it is about to do.
-    Next(Step),
+    /// What the library is about to do.
+    Next(TrialStep),
     /// What the plugin says it is, JSON.
     Described(String),
     /// What the plugin offers, JSON.
     Manifest(String),
     /// Why it goes no further.
-    Failed(Failure),
+    Refused(Objection),
+    /// The system gives the child less than it needs.
+    Helpless(String),
     /// The end: what became of the library.
     Closed(String),
 }
@@ -60,24 +67,24 @@ enum Said {
 /// What may end a child.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Step {
+pub enum TrialStep {
     /// The dynamic linker maps it and runs its constructors.
     Open,
     /// It describes itself.
     Describe,
     /// It is started.
     Start,
-    /// It is closed, which runs its destructors.
+    /// It is stopped and closed, which runs its destructors.
     Close,
 }
 
-impl std::fmt::Display for Step {
+impl std::fmt::Display for TrialStep {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Open => "while the dynamic linker opened it and its constructors ran",
             Self::Describe => "while it described itself",
             Self::Start => "while it started",
-            Self::Close => "while it was closed and its destructors ran",
+            Self::Close => "while it was stopped and closed",
         })
     }
 }
@@ -85,7 +92,7 @@ impl std::fmt::Display for Step {
 /// Why a child goes no further. Texts are the linker's, abi_stable's or the plugin's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
-pub enum Failure {
+pub enum Objection {
     /// The dynamic linker refuses it.
     #[error("the dynamic linker refuses it: {0}")]
     Linker(String),
@@ -118,34 +125,44 @@ pub struct Tried {
 #[expect(missing_docs, reason = "the fields of an error are what its message says they are")]
 pub enum TrialError {
     /// It ended the child.
-    #[error("tried in a child process, it ended that process ({how}) {step}{}; this is a bug of the plugin, or the file is damaged", said_in_words(.said))]
-    Crashed { step: Step, how: String, said: String },
+    #[error(
+        "tried in a child process, it ended that process ({how}) {step}; this is a bug of the plugin, or the file is damaged"
+    )]
+    Crashed { step: TrialStep, how: String },
+    /// The system ended the child.
+    #[error("tried in a child process, it was killed {step}, perhaps because memory ran out")]
+    Killed { step: TrialStep },
     /// The child had to be killed.
     #[error(
         "tried in a child process, it did not get on within {limit:?} {step}; raise `start_timeout` if it needs longer"
     )]
-    Hung { step: Step, limit: Duration },
+    Hung { step: TrialStep, limit: Duration },
     /// It was refused in good order.
     #[error("{0}")]
-    Refused(Failure),
+    Refused(Objection),
     /// Nothing is known about the file.
-    #[error("the child process for its trial cannot be used: {reason}")]
+    #[error(
+        "it has to be tried in a child process first, and there is none: {reason}; the gateway needs `/proc`, and room for \
+         another process and thread"
+    )]
     NoChild { reason: String },
-}
-
-fn said_in_words(said: &str) -> String {
-    if said.is_empty() { String::new() } else { format!(", saying `{said}`") }
 }
 
 impl TrialError {
     /// Whether another trial of the same content could end otherwise: it says something about this machine at this
     /// moment.
     fn is_passing(&self) -> bool {
-        matches!(self, Self::Hung { .. } | Self::NoChild { .. })
+        matches!(self, Self::Hung { .. } | Self::Killed { .. } | Self::NoChild { .. })
+    }
+
+    /// Whether it took too long only because it was given less time than `limit`.
+    fn was_cut_short_of(&self, limit: Duration) -> bool {
+        matches!(self, Self::Hung { limit: given, .. } if *given < limit)
     }
 }
 
-type Verdict = Result<Arc<Tried>, TrialError>;
+/// How the trial of a content ended, once it has.
+type Outcome = Arc<OnceLock<Result<(), TrialError>>>;
 
 /// Holds trials, and remembers how they ended.
 #[derive(Debug)]
@@ -153,194 +170,59 @@ pub(super) struct Trials {
     /// The gateway's own program, which is the child's.
     program: PathBuf,
     cache: Option<Cache>,
-    verdicts: Mutex<HashMap<Digest, Arc<OnceLock<Verdict>>>>,
+    outcomes: Mutex<HashMap<Digest, Outcome>>,
 }
 
 impl Trials {
     pub(super) fn new(program: PathBuf, plugins: &Plugins) -> Self {
         let cache = plugins.cache_dir.as_deref().and_then(Cache::open);
-        Self { program, cache, verdicts: Mutex::default() }
+        Self { program, cache, outcomes: Mutex::default() }
     }
 
-    fn verdicts(&self) -> MutexGuard<'_, HashMap<Digest, Arc<OnceLock<Verdict>>>> {
-        self.verdicts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outcomes(&self) -> MutexGuard<'_, HashMap<Digest, Outcome>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the content `digest`, of which there is a copy at `path`, passes. Who asks about a content that is being
     /// tried waits for that trial.
     pub(super) fn judge(&self, digest: Digest, path: &Path, limit: Duration) -> Result<(), TrialError> {
-        let verdict = self.verdicts().entry(digest).or_default().clone();
-        let verdict = verdict.get_or_init(|| {
-            if self.cache.as_ref().is_some_and(|cache| cache.has(digest)) {
-                return Ok(Arc::default());
+        loop {
+            let outcome = self.outcomes().entry(digest).or_default().clone();
+            let verdict = outcome.get_or_init(|| self.pass(digest, path, limit));
+            let Err(error) = verdict else { return Ok(()) };
+            if error.is_passing() {
+                // Only if it is still this one: somebody else may be trying again already.
+                let mut outcomes = self.outcomes();
+                if outcomes.get(&digest).is_some_and(|known| Arc::ptr_eq(known, &outcome)) {
+                    outcomes.remove(&digest);
+                }
             }
-            let began = Instant::now();
-            let tried = self.hold(path, limit, None);
-            let elapsed_ms = began.elapsed().as_micros() as f64 / 1000.0;
-            let library = tried.as_ref().map(|tried| tried.library.as_str()).unwrap_or_default();
-            tracing::debug!(sha256 = %digest, elapsed_ms, passed = tried.is_ok(), library, "file tried");
-            if let (Ok(_), Some(cache)) = (&tried, &self.cache) {
-                cache.add(digest);
+            if !error.was_cut_short_of(limit) {
+                return Err(error.clone());
             }
-            tried.map(Arc::new)
-        });
-        if verdict.as_ref().is_err_and(TrialError::is_passing) {
-            self.verdicts().remove(&digest);
         }
-        verdict.as_ref().map(drop).map_err(Clone::clone)
     }
 
-    /// Opens, describes and closes the library at `path` in a child; with `settings`, starts it as well.
-    pub(super) fn hold(
-        &self,
-        path: &Path,
-        limit: Duration,
-        settings: Option<Map<String, Value>>,
-    ) -> Result<Tried, TrialError> {
+    fn pass(&self, digest: Digest, path: &Path, limit: Duration) -> Result<(), TrialError> {
+        if self.cache.as_ref().is_some_and(|cache| cache.has(digest)) {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let tried = self.hold(path, limit, Purpose::Pass);
+        let elapsed_ms = began.elapsed().as_micros() as f64 / 1000.0;
+        let library = tried.as_ref().map(|tried| tried.library.as_str()).unwrap_or_default();
+        tracing::debug!(sha256 = %digest, elapsed_ms, passed = tried.is_ok(), library, "file tried");
+        if let (Ok(_), Some(cache)) = (&tried, &self.cache) {
+            cache.add(digest);
+        }
+        tried.map(drop)
+    }
+
+    /// Opens, describes and closes the library at `path` in a child. `limit` is from the moment at which it is opened.
+    pub(super) fn hold(&self, path: &Path, limit: Duration, purpose: Purpose) -> Result<Tried, TrialError> {
         let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        let request = Request { path: path.to_owned(), limit_ms, settings };
-        Trial::begin(&self.program, &request).map_err(no_child)?.follow(limit)
+        let request = Request { path: path.to_owned(), limit_ms, purpose };
+        let process = Process::begin(&self.program, &request);
+        process.map_err(|error| TrialError::NoChild { reason: error.to_string() })?.follow(limit)
     }
-}
-
-fn no_child(error: io::Error) -> TrialError {
-    TrialError::NoChild { reason: error.to_string() }
-}
-
-/// A child under way. Killed when dropped.
-struct Trial {
-    child: Child,
-    socket: BufReader<UnixStream>,
-    stderr: mpsc::Receiver<String>,
-}
-
-impl Trial {
-    fn begin(program: &Path, request: &Request) -> io::Result<Self> {
-        let (ours, theirs) = UnixStream::pair()?;
-        let mut command = Command::new(program);
-        command.arg("trial").stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        let (said, stderr) = mpsc::channel();
-        let pipe = child.stderr.take();
-        // Read to its end, which a process that the plugin started may put off: nobody waits for that.
-        thread::Builder::new().name("trial".into()).spawn(move || {
-            // Its receiver may have given up.
-            let _ = said.send(pipe.map(last_words).unwrap_or_default());
-        })?;
-        let mut trial = Self { child, socket: BufReader::new(ours), stderr };
-        let mut line = serde_json::to_vec(request)?;
-        line.push(b'\n');
-        trial.socket.get_mut().write_all(&line)?;
-        Ok(trial)
-    }
-
-    /// Hears the child out. `Command` is gone by now, and with it our copy of the child's end: when the child ends, so
-    /// does the conversation.
-    fn follow(mut self, limit: Duration) -> Result<Tried, TrialError> {
-        let end = Instant::now() + limit;
-        let mut tried = Tried::default();
-        let mut step = Step::Open;
-        loop {
-            match self.next(end).map_err(no_child)? {
-                Heard::Said(Said::Next(next)) => step = next,
-                Heard::Said(Said::Described(json)) => tried.description = json,
-                Heard::Said(Said::Manifest(json)) => tried.manifest = Some(json),
-                Heard::Said(Said::Failed(Failure::Start(reason))) => tried.start_failure = Some(reason),
-                Heard::Said(Said::Failed(failure)) => return Err(TrialError::Refused(failure)),
-                Heard::Said(Said::Closed(library)) => {
-                    tried.library = library;
-                    return Ok(tried);
-                }
-                Heard::End => {
-                    let Some(status) = self.ended(end).map_err(no_child)? else {
-                        return Err(TrialError::Hung { step, limit });
-                    };
-                    let said = self.stderr.recv_timeout(Duration::from_millis(200)).unwrap_or_default();
-                    return Err(TrialError::Crashed { step, how: how_it_ended(status), said });
-                }
-                Heard::Silence => return Err(TrialError::Hung { step, limit }),
-            }
-        }
-    }
-
-    fn next(&mut self, end: Instant) -> io::Result<Heard> {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(Heard::Silence);
-        }
-        self.socket.get_ref().set_read_timeout(Some(left))?;
-        let mut line = String::new();
-        match self.socket.read_line(&mut line) {
-            Ok(0) => Ok(Heard::End),
-            // Cut short by its end.
-            Ok(_) if !line.ends_with('\n') => Ok(Heard::End),
-            Ok(_) => Ok(Heard::Said(serde_json::from_str(&line)?)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Heard::Silence),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(Heard::End),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// How the child ended, which has hung up; `None`: it has not, until `end`.
-    fn ended(&mut self, end: Instant) -> io::Result<Option<ExitStatus>> {
-        let mut pause = Duration::from_micros(100);
-        loop {
-            if let Some(status) = self.child.try_wait()? {
-                return Ok(Some(status));
-            }
-            if Instant::now() > end {
-                return Ok(None);
-            }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(5));
-        }
-    }
-}
-
-impl Drop for Trial {
-    fn drop(&mut self) {
-        // It may have ended; either way it is to leave no zombie.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// What comes from a child.
-enum Heard {
-    Said(Said),
-    /// It has hung up.
-    End,
-    /// Nothing, in all the time it had.
-    Silence,
-}
-
-/// The last line of what a child wrote, in one short line; a dynamic linker that gives up says there why.
-fn last_words(mut pipe: impl Read) -> String {
-    let mut kept = Vec::new();
-    let mut buffer = [0; 4096];
-    while let Ok(read @ 1..) = pipe.read(&mut buffer) {
-        kept.extend_from_slice(&buffer[..read]);
-        // Whatever it writes, only the end is kept.
-        kept.drain(..kept.len().saturating_sub(2 * STDERR_MAX));
-    }
-    let text = String::from_utf8_lossy(&kept);
-    let line = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    line.chars().filter(|c| !c.is_control()).take(STDERR_MAX).collect()
-}
-
-fn how_it_ended(status: ExitStatus) -> String {
-    let Some(signal) = status.signal() else {
-        return format!("exit code {}", status.code().unwrap_or_default());
-    };
-    let name = match signal {
-        libc::SIGSEGV => "SIGSEGV, a wrong address",
-        libc::SIGBUS => "SIGBUS, a wrong address",
-        libc::SIGILL => "SIGILL, an instruction this machine does not have",
-        libc::SIGABRT => "SIGABRT, abort",
-        libc::SIGFPE => "SIGFPE, a wrong calculation",
-        libc::SIGKILL => "SIGKILL, perhaps out of memory",
-        libc::SIGTRAP => "SIGTRAP, a trap",
-        _ => return format!("signal {signal}"),
-    };
-    format!("signal {signal}: {name}")
 }

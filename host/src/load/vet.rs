@@ -37,7 +37,7 @@ pub enum Rejection {
     TooLarge { bytes: u64, most: u64 },
     /// Anybody may put other code there.
     #[error("every user of this machine may write {what}; `chmod o-w` it, or pin the file with `sha256`")]
-    Exposed { what: String },
+    Exposed { what: &'static str },
     /// Who owns it may put other code there.
     #[error(
         "it belongs to user {owner}, neither to root nor to the gateway's user {ours}; `chown` it, or pin it with `sha256`"

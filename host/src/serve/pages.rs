@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     load::milliseconds,
-    mount::{Document, Mounted, ProblemCode},
+    mount::{Document, Failure, Mounted, ProblemCode},
 };
 
 /// The pages beside those of the documentation, in the order in which they are listed.
@@ -140,7 +140,7 @@ fn readiness(phase: Phase, servers: &[Mounted]) -> Response {
     let status = match phase {
         Phase::Starting => "starting",
         Phase::Draining => "draining",
-        Phase::Serving if failed.iter().any(|(mounted, _)| mounted.entry().required) => "failed",
+        Phase::Serving if failed.iter().any(|(mounted, _)| keeps_from_serving(mounted)) => "failed",
         Phase::Serving => "ready",
     };
     let failed: Vec<Value> = failed.into_iter().map(|(_, failed)| failed).collect();
@@ -149,6 +149,13 @@ fn readiness(phase: Phase, servers: &[Mounted]) -> Response {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     response
+}
+
+/// A quarantined server does so only until its time is over: then it needs a call as a retry, and none comes to a gateway
+/// that says it is not ready.
+fn keeps_from_serving(mounted: &Mounted) -> bool {
+    let awaits_retry = |failure: &Failure| failure.retry_in.is_some_and(|left| left.is_zero());
+    mounted.entry().required && mounted.failure().is_some_and(|failure| !awaits_retry(&failure))
 }
 
 /// `GET /openapi.json`: the document of every server.

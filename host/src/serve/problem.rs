@@ -117,7 +117,7 @@ impl From<CallError> for Problem {
                 about(ProblemCode::InvalidArguments, detail, server, tool).with("errors", errors)
             }
             CallError::Panicked { server, tool } => about(ProblemCode::PluginPanicked, detail, server, tool),
-            CallError::BadResult { server, tool } => {
+            CallError::BadResult { server, tool } | CallError::Lost { server, tool } => {
                 about(ProblemCode::BadPluginResult, detail, server, tool)
             }
             CallError::TimedOut { server, tool, limit } => {
@@ -193,6 +193,7 @@ mod tests {
             CallError::InvalidArguments { server: server(), tool: tool(), errors: vec![] },
             CallError::Panicked { server: server(), tool: tool() },
             CallError::BadResult { server: server(), tool: tool() },
+            CallError::Lost { server: server(), tool: tool() },
             CallError::TimedOut { server: server(), tool: tool(), limit: Duration::from_secs(30) },
             CallError::Unavailable { server: server() },
             CallError::Quarantined { server: server(), why: quarantined(Duration::ZERO) },

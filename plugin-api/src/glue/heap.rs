@@ -5,7 +5,7 @@
 //! | unsafe | why it holds | test that pins it |
 //! |---|---|---|
 //! | `alloc`, `dealloc` | every block is preceded by its node, at the distance `padding` says for its alignment | `blocks_of_every_alignment_come_and_go` |
-//! | the lists | each is touched only with its lock held | `threads_may_free_what_others_made` |
+//! | the lists, and what is untold | each is touched only with its lock held | `threads_may_free_what_others_made` |
 //! | `free_all` | nothing of the plugin runs any more, see `hooks::reclaim` | `a_loaded_library_is_mapped_and_an_unloaded_one_is_not` |
 
 use std::{
@@ -19,6 +19,7 @@ use std::{
 };
 
 use super::HOST;
+use crate::abi::Host;
 
 /// Precedes each block.
 #[repr(C)]
@@ -63,24 +64,27 @@ thread_local! {
 impl Shard {
     /// Runs `f` with the list's head, alone. A spin lock: it is held for a few instructions, and an allocator
     /// may not allocate, as a parking lock might.
-    fn with<R>(&self, f: impl FnOnce(*mut *mut Node) -> R) -> R {
+    fn with<R>(&self, f: impl FnOnce(*mut *mut Node, &mut isize) -> R) -> R {
         while self.busy.compare_exchange_weak(false, true, Acquire, Relaxed).is_err() {
             std::hint::spin_loop();
         }
-        let result = f(self.head.get());
+        // SAFETY: nobody else has it before the lock is given back.
+        let untold = unsafe { &mut *self.untold.get() };
+        let result = f(self.head.get(), untold);
         self.busy.store(false, Release);
         result
     }
+}
 
-    /// Counts bytes taken or given back; answers what is to be told by now. To be called inside `with` only.
-    fn count(&self, bytes: isize) -> isize {
-        // SAFETY: ours while `with` runs the caller.
-        let untold = unsafe { *self.untold.get() } + bytes;
-        let is_due = untold.abs() >= GRAIN;
-        // SAFETY: as above.
-        unsafe { *self.untold.get() = if is_due { 0 } else { untold } };
-        if is_due { untold } else { 0 }
-    }
+/// Counts bytes taken or given back; answers what is to be told by now.
+fn count(untold: &mut isize, bytes: isize) -> isize {
+    *untold += bytes;
+    if untold.abs() >= GRAIN { std::mem::take(untold) } else { 0 }
+}
+
+/// Tells a host that has just become known what was taken before.
+pub(super) fn report(host: &Host) {
+    (host.table.heap())(host.context, u64::try_from(TOLD.load(Relaxed)).unwrap_or(0));
 }
 
 /// Tells the host how large the heap is. Not inside `with`: the host takes its time.
@@ -88,9 +92,16 @@ fn tell(change: isize) {
     if change == 0 {
         return;
     }
-    let bytes = TOLD.fetch_add(change, Relaxed) + change;
-    if let Some(host) = HOST.get() {
+    let mut bytes = TOLD.fetch_add(change, Relaxed) + change;
+    let Some(host) = HOST.get() else { return };
+    loop {
         (host.table.heap())(host.context, u64::try_from(bytes).unwrap_or(0));
+        // Another thread may have said a later figure before this one was heard: the last word has to be the latest.
+        let latest = TOLD.load(Relaxed);
+        if latest == bytes {
+            return;
+        }
+        bytes = latest;
     }
 }
 
@@ -132,7 +143,7 @@ unsafe impl GlobalAlloc for Heap {
         // SAFETY: the padding has room for a node in front of the block.
         let node = unsafe { block.sub(size_of::<Node>()) }.cast::<Node>();
         let shard = my_shard();
-        let change = LISTS[shard].with(|head| {
+        let change = LISTS[shard].with(|head, untold| {
             // SAFETY: the list is ours while `with` runs us.
             let next = unsafe { *head };
             // SAFETY: `node` is memory of this block's own, aligned to 16 as every block is.
@@ -143,7 +154,7 @@ unsafe impl GlobalAlloc for Heap {
             }
             // SAFETY: as above.
             unsafe { *head = node };
-            LISTS[shard].count(layout.size().cast_signed())
+            count(untold, layout.size().cast_signed())
         });
         tell(change);
         block
@@ -156,7 +167,7 @@ unsafe impl GlobalAlloc for Heap {
         let base = unsafe { (*node).base };
         // SAFETY: as for `base`.
         let shard = unsafe { (*node).shard };
-        let change = LISTS[shard].with(|head| {
+        let change = LISTS[shard].with(|head, untold| {
             // SAFETY: the list is ours while `with` runs us, and `node` is in it.
             let Node { previous, next, .. } = unsafe { node.read() };
             if previous.is_null() {
@@ -170,7 +181,7 @@ unsafe impl GlobalAlloc for Heap {
                 // SAFETY: as above.
                 unsafe { (*next).previous = previous };
             }
-            LISTS[shard].count(-layout.size().cast_signed())
+            count(untold, -layout.size().cast_signed())
         });
         tell(change);
         let Some(whole) = whole(layout) else { return };
@@ -183,7 +194,7 @@ unsafe impl GlobalAlloc for Heap {
 pub(super) fn free_all() -> usize {
     let mut freed = 0;
     for list in &LISTS {
-        list.with(|head| {
+        list.with(|head, _| {
             // SAFETY: the list is ours while `with` runs us.
             let mut node = unsafe { std::mem::replace(&mut *head, null_mut()) };
             while !node.is_null() {
@@ -219,12 +230,8 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_told_in_grains() {
-        let shard = Shard {
-            busy: AtomicBool::new(false),
-            head: UnsafeCell::new(null_mut()),
-            untold: UnsafeCell::new(0),
-        };
-        let count = |bytes: isize| shard.with(|_| shard.count(bytes));
+        let mut untold = 0;
+        let mut count = |bytes: isize| count(&mut untold, bytes);
         assert_eq!([count(1), count(GRAIN - 2), count(1), count(5)], [0, 0, GRAIN, 0]);
         assert_eq!([count(-5), count(-GRAIN), count(2 * GRAIN)], [0, -GRAIN, 2 * GRAIN]);
     }

@@ -28,8 +28,9 @@ static EARLY_KEYS: [AtomicU32; 16] = [const { AtomicU32::new(0) }; 16];
 /// Threads made before the host is known. They are never heard of again, so they keep the library open.
 static EARLY_THREADS: AtomicUsize = AtomicUsize::new(0);
 
-/// Tells the host of the threads and keys made before it was known.
+/// Tells the host of the threads, keys and memory taken before it was known.
 pub(super) fn report_early(host: &Host) {
+    heap::report(host);
     for _ in 0..EARLY_THREADS.swap(0, Relaxed) {
         (host.table.thread())(host.context, THREAD_SPAWNING, 0);
     }

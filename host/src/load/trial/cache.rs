@@ -1,4 +1,8 @@
 //! `[plugins] cache_dir`: an empty file for each content that has passed its trial, so that the next start trusts it.
+//!
+//! In:   digests that have passed.
+//! Out:  whether one has, on an earlier day too.
+//! Never: removes one; the folder may be emptied at any time, and should be when the system's C library changes.
 
 use std::{
     fs::{self, DirBuilder, OpenOptions},
@@ -28,8 +32,9 @@ impl Cache {
         }
     }
 
+    /// Whether that content has passed. Looks again who may write there: it may be long ago that it was opened.
     pub(super) fn has(&self, digest: Digest) -> bool {
-        self.entry(digest).is_file()
+        check(&self.0).is_ok() && self.entry(digest).is_file()
     }
 
     pub(super) fn add(&self, digest: Digest) {
@@ -40,7 +45,7 @@ impl Cache {
         }
     }
 
-    /// What another gateway, or one with another interface, let pass has to pass here too.
+    /// What another version of the gateway or of the interface let pass is tried again.
     fn entry(&self, digest: Digest) -> PathBuf {
         let (gateway, abi) = (env!("CARGO_PKG_VERSION"), abi::VERSION);
         self.0.join(format!("{digest}.gateway-{gateway}.abi-{abi}.passed"))

@@ -2,6 +2,8 @@
 //! reads it, the program headers; sections, which it never looks at, say where symbols and the descriptor are, and what
 //! both describe has to be the same.
 
+use std::collections::HashSet;
+
 use object::{
     Endianness, Object as _, ObjectSection as _, ObjectSymbol as _, elf,
     read::elf::{Dyn as _, ElfFile64, FileHeader as _, ProgramHeader as _, SectionHeader as _},
@@ -115,9 +117,11 @@ fn check_segments<'a>(
         if kind == elf::PT_INTERP {
             return Err(Rejection::NotShared { what: "program" });
         }
-        if kind == elf::PT_GNU_STACK && segment.p_flags(endian).0 & elf::PF_X.0 != 0 {
-            return Err(Rejection::ExecutableStack);
-        }
+    }
+    // Without the header the linker assumes the worst.
+    let stack = segments.iter().find(|segment| segment.p_type(endian) == elf::PT_GNU_STACK);
+    if stack.is_none_or(|stack| stack.p_flags(endian).0 & elf::PF_X.0 != 0) {
+        return Err(Rejection::ExecutableStack);
     }
     Ok(segments)
 }
@@ -152,12 +156,21 @@ struct Dynamic<'a> {
 
 impl<'a> Dynamic<'a> {
     fn find(segments: &[Segment], endian: Endianness, bytes: &'a [u8]) -> Result<Self, Rejection> {
-        let segment = segments.iter().find(|segment| segment.p_type(endian) == elf::PT_DYNAMIC);
-        let segment = segment.ok_or_else(|| broken("it has no dynamic segment"))?;
+        let mut all = segments.iter().filter(|segment| segment.p_type(endian) == elf::PT_DYNAMIC);
+        // With two, the linker and this might look at different ones.
+        let (Some(segment), None) = (all.next(), all.next()) else {
+            return Err(broken("it has not exactly one dynamic segment"));
+        };
         let entries = segment.dynamic(endian, bytes).map_err(damaged)?.unwrap_or_default();
         let ends = entries.iter().position(|entry| entry.tag(endian) == elf::DT_NULL);
         let entries = &entries[..ends.ok_or_else(|| broken("its dynamic segment has no end"))?];
         let offset = usize::try_from(segment.p_offset(endian)).map_err(|_| broken("it is nowhere"))?;
+        let mut seen = HashSet::new();
+        let is_single = |tag: elf::DynamicTag| tag != elf::DT_NEEDED;
+        let mut tags = entries.iter().map(|entry| entry.tag(endian));
+        if tags.any(|tag| is_single(tag) && !seen.insert(tag.0)) {
+            return Err(broken("an entry of its dynamic segment stands there twice"));
+        }
         Ok(Self { entries, offset })
     }
 
@@ -174,8 +187,14 @@ impl<'a> Dynamic<'a> {
     ) -> Result<Vec<String>, Rejection> {
         let strings = self.value(elf::DT_STRTAB, endian).and_then(|at| file_offset(segments, endian, at));
         let strings = strings.ok_or_else(|| broken("it has no dynamic strings"))?;
-        let needed = self.entries.iter().filter(|entry| entry.tag(endian) == elf::DT_NEEDED);
-        let names = needed.take(NEEDS_MAX).map(|entry| {
+        // The linker takes filters for libraries that are needed as well.
+        let brings = [elf::DT_NEEDED, elf::DT_FILTER, elf::DT_AUXILIARY];
+        let needed: Vec<_> =
+            self.entries.iter().filter(|entry| brings.contains(&entry.tag(endian))).collect();
+        if needed.len() > NEEDS_MAX {
+            return Err(broken("it needs more libraries than anybody links"));
+        }
+        let names = needed.into_iter().map(|entry| {
             let at = usize::try_from(strings.saturating_add(entry.val(endian))).ok();
             let rest = at.and_then(|at| bytes.get(at..)).unwrap_or_default();
             let name = rest.iter().take(NAME_MAX + 1).position(|byte| *byte == 0).map(|len| &rest[..len]);
@@ -217,11 +236,14 @@ fn check_tables(
     sections: &[elf::SectionHeader64<Endianness>],
     endian: Endianness,
 ) -> Result<(), Rejection> {
-    let begins = |at: u64| sections.iter().any(|section| section.sh_addr(endian) == at);
+    // Others are not mapped, and all lie at address 0.
+    let is_mapped =
+        |section: &&elf::SectionHeader64<Endianness>| section.sh_flags(endian).0 & elf::SHF_ALLOC.0 != 0;
+    let begins = |at: u64| sections.iter().filter(is_mapped).any(|section| section.sh_addr(endian) == at);
     let end = |section: &elf::SectionHeader64<Endianness>| {
         section.sh_addr(endian).saturating_add(section.sh_size(endian))
     };
-    let ends = |at: u64| sections.iter().any(|section| end(section) == at);
+    let ends = |at: u64| sections.iter().filter(is_mapped).any(|section| end(section) == at);
     let value = |tag| dynamic.value(tag, endian);
     for (address, size) in TABLES {
         let (Some(address), size) = (value(address), value(size)) else { continue };

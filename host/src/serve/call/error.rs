@@ -57,6 +57,14 @@ pub enum CallError {
         /// Which tool.
         tool: String,
     },
+    /// The plugin let the call go without an answer.
+    #[error("the tool {server}/{tool} ended without an answer")]
+    Lost {
+        /// Which server.
+        server: String,
+        /// Which tool.
+        tool: String,
+    },
     /// The tool did not answer in time.
     #[error("{server}/{tool} did not answer within {limit:?}")]
     TimedOut {
@@ -125,7 +133,7 @@ impl CallError {
             Self::MalformedArguments { .. } => "malformed_json",
             Self::InvalidArguments { .. } => "invalid_arguments",
             Self::Panicked { .. } => "plugin_panicked",
-            Self::BadResult { .. } => "bad_plugin_result",
+            Self::BadResult { .. } | Self::Lost { .. } => "bad_plugin_result",
             Self::TimedOut { .. } => "tool_timeout",
             Self::Unavailable { .. } | Self::Quarantined { .. } => "plugin_unavailable",
             // Only -32602 (invalid params) is the caller's doing.

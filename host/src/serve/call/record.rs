@@ -76,8 +76,14 @@ impl Record {
                 tracing::warn!(server, tool, bytes, request_id, "tool result too large");
                 Err(CallError::BadResult { server, tool })
             }
+            // Nobody stops the server, and yet the call has no answer.
+            Answer::Gone if self.is_open() => Err(CallError::Lost { server, tool }),
             Answer::Gone => Err(CallError::Unavailable { server }),
         }
+    }
+
+    fn is_open(&self) -> bool {
+        self.mount.as_ref().is_some_and(|mount| mount.instance.is_open())
     }
 
     fn parse(&self, json: Vec<u8>) -> Result<ToolReply, serde_json::Error> {
@@ -105,12 +111,7 @@ impl Record {
             Err(CallError::Panicked { .. }) => Verdict::Fault(Fault::Panicked),
             Err(CallError::BadResult { .. }) => Verdict::Fault(Fault::BadResult),
             Err(CallError::TimedOut { .. }) => Verdict::Fault(Fault::TimedOut),
-            // Nobody stops the server, and yet the call has no answer.
-            Err(CallError::Unavailable { .. })
-                if self.mount.as_ref().is_some_and(|mount| mount.instance.is_open()) =>
-            {
-                Verdict::Fault(Fault::Lost)
-            }
+            Err(CallError::Lost { .. }) => Verdict::Fault(Fault::Lost),
             Err(_) => Verdict::Nothing,
         }
     }

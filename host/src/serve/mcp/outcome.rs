@@ -59,6 +59,7 @@ pub(super) fn of_error(error: CallError, request_id: &RequestId) -> Result<CallT
         }
         CallError::Panicked { .. }
         | CallError::BadResult { .. }
+        | CallError::Lost { .. }
         | CallError::TimedOut { .. }
         | CallError::Unavailable { .. }
         | CallError::Quarantined { .. } => Ok(failed(with_id(&text, request_id))),
