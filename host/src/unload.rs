@@ -1,11 +1,16 @@
 //! Step 5 of 5, unload: stops servers last to first and proves that their libraries are gone.
 //!
-//! In:   the running servers in file order, with no call in flight that is still worth waiting for.
+//! In:   the running servers in file order, with no call in flight that is still worth waiting for; or, while the gateway
+//!       goes on, a generation that serves no more.
 //! Out:  what became of each library, in the order of stopping.
 //! Fails: never: a library that cannot be closed safely stays mapped, and its line says why.
 //! Never: waits without a limit.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 use crate::{
     config::ServerName,
@@ -16,4 +21,86 @@ use crate::{
 pub fn unload_all(running: &[Arc<Instance>]) -> Vec<(ServerName, Unloaded)> {
     let unload = |instance: &Arc<Instance>| (instance.entry().name.clone(), instance.stop());
     running.iter().rev().map(unload).collect()
+}
+
+/// Ends generations that serve no more, each on a thread of its own, while the gateway goes on.
+#[derive(Debug, Default)]
+pub struct Retirements {
+    hurry: Arc<Hurry>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Whether nobody waits for calls any more.
+#[derive(Debug, Default)]
+struct Hurry {
+    told: Mutex<bool>,
+    changed: Condvar,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Retirements {
+    /// Stops `instance` once nobody uses it, at the latest after `limit`. To be called when it cannot be found any more:
+    /// whoever found it before, and may yet call it, holds it. `close` lets go of what else holds it, once no call is under
+    /// way. Does not block.
+    pub fn retire(&self, instance: Arc<Instance>, limit: Duration, close: impl FnOnce() + Send + 'static) {
+        let hurry = self.hurry.clone();
+        let retiring = thread::Builder::new().name(format!("retire:{}", instance.entry().name));
+        // In a cell, so that it is still there if there is no thread.
+        let cell = Arc::new(Mutex::new(Some(instance)));
+        let work = {
+            let cell = cell.clone();
+            move || {
+                let Some(instance) = lock(&cell).take() else { return };
+                let end = Instant::now() + limit;
+                hurry.wait_until(end, || instance.calls_open() == 0);
+                close();
+                // Exact: a request that has found it, and is still reading its body, holds it as well as a call does.
+                hurry.wait_until(end, || Arc::strong_count(&instance) == 1);
+                instance.stop();
+            }
+        };
+        match retiring.spawn(work) {
+            Ok(thread) => {
+                let mut threads = lock(&self.threads);
+                threads.retain(|thread| !thread.is_finished());
+                threads.push(thread);
+            }
+            // Better cut off than left running.
+            Err(_) => drop(lock(&cell).take().map(|instance| instance.stop())),
+        }
+    }
+
+    /// How many generations are on their way out.
+    pub fn under_way(&self) -> usize {
+        lock(&self.threads).iter().filter(|thread| !thread.is_finished()).count()
+    }
+
+    /// Has generations wait for no more calls.
+    pub fn hurry(&self) {
+        *lock(&self.hurry.told) = true;
+        self.hurry.changed.notify_all();
+    }
+
+    /// Waits until every generation that was to end has ended, and for no more calls. Blocks.
+    pub fn finish(&self) {
+        self.hurry();
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        // Stopping does not panic; if it did, `Instance` would have kept the library.
+        threads.into_iter().for_each(|thread| drop(thread.join()));
+    }
+}
+
+impl Hurry {
+    /// Waits until `done`, or `end`, or nobody waits any more.
+    fn wait_until(&self, end: Instant, done: impl Fn() -> bool) {
+        let mut pause = Duration::from_micros(500);
+        let mut told = lock(&self.told);
+        while !done() && !*told && Instant::now() < end {
+            told = self.changed.wait_timeout(told, pause).unwrap_or_else(PoisonError::into_inner).0;
+            pause = (pause * 2).min(Duration::from_millis(20));
+        }
+    }
 }

@@ -469,7 +469,7 @@ fn carets_line_up_under_tabs_wide_characters_and_long_lines() {
     assert_snapshot!(problems("[\"日本\"]\n"), @r#"
     gateway.toml:1:2: unknown key `日本`
     1 | ["日本"]
-      |  ^^^^^^ known here: `listen`, `http`, `shutdown`, `log`, `plugins`, `server`
+      |  ^^^^^^ known here: `listen`, `http`, `shutdown`, `log`, `admin`, `plugins`, `server`
     "#);
     let long = format!(
         "server = [{{ name = \"{}\", plugin = \"a.so\", prefix = \"x\", threads = 1 }}]",

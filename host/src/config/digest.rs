@@ -1,6 +1,9 @@
 //! The SHA-256 of a file, which says what it holds.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, Read},
+};
 
 use sha2::Digest as _;
 
@@ -12,6 +15,19 @@ impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// The digest of everything that `from` has, of which only a little is in memory at a time.
+    pub fn read(mut from: impl Read) -> io::Result<Self> {
+        let (mut digest, mut buffer) = (sha2::Sha256::new(), vec![0; 64 << 10]);
+        loop {
+            match from.read(&mut buffer) {
+                Ok(0) => return Ok(Self(digest.finalize().into())),
+                Ok(read) => digest.update(&buffer[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Reads 64 hexadecimal digits. `None`: `text` is something else.
@@ -49,6 +65,7 @@ mod tests {
         let shown = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         let digest = Digest::of(b"abc");
         assert_eq!(digest.to_string(), shown);
+        assert_eq!(Digest::read(&b"abc"[..]).expect("memory"), digest);
         assert_eq!(Digest::parse(&shown.to_uppercase()), Some(digest));
     }
 

@@ -7,7 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Config, Http, Log, LogFormat, Plugins, ServerEntry, Shutdown, duration::WrittenDuration};
+use super::{
+    Admin, Config, Http, Log, LogFormat, Plugins, Secret, ServerEntry, Shutdown, duration::WrittenDuration,
+};
 
 /// Which servers the gateway runs, and how. Strings may hold `${VAR}` and `${VAR:-default}`; `$${` is a plain `${`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -22,6 +24,8 @@ pub(super) struct GatewayFile {
     pub(super) shutdown: ShutdownTable,
     /// What is logged and how.
     pub(super) log: LogTable,
+    /// Who may look after a running gateway, and where.
+    pub(super) admin: AdminTable,
     /// What holds for every plugin.
     pub(super) plugins: PluginsTable,
     /// The servers, in load order; they are unloaded in reverse.
@@ -74,6 +78,25 @@ pub(super) struct PluginsTable {
     /// not try them again. Relative to gateway.toml; empty: nowhere.
     #[schemars(extend("examples" = ["/var/cache/gateway"]))]
     pub(super) cache_dir: String,
+    /// Where `autoload` looks. Relative to gateway.toml.
+    #[schemars(extend("examples" = ["plugins"]))]
+    pub(super) dir: String,
+    /// Whether every `*.so` in `dir` that no `[[server]]` table names is mounted as well, at its own name, and unmounted
+    /// when it goes.
+    pub(super) autoload: bool,
+}
+
+/// The `[admin]` table.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AdminTable {
+    /// An address of its own for /admin, /metrics, /healthz, /livez and /readyz. Empty: they are on the main listener.
+    #[schemars(extend("examples" = ["127.0.0.1:9000"]))]
+    pub(super) listen: String,
+    /// What requests to /admin carry as `Authorization: Bearer`, at least 32 bytes. Empty: there are none over the network;
+    /// `gateway reload` on the same machine needs none.
+    #[schemars(extend("examples" = ["${GATEWAY_ADMIN_TOKEN}"]))]
+    pub(super) token: String,
 }
 
 /// How a log line looks.
@@ -175,6 +198,7 @@ impl Default for GatewayFile {
             http: HttpTable::default(),
             shutdown: ShutdownTable::default(),
             log: LogTable::default(),
+            admin: AdminTable::default(),
             plugins: PluginsTable::default(),
             server: Vec::new(),
         }
@@ -185,7 +209,7 @@ impl Default for HttpTable {
     fn default() -> Self {
         let Http { body_max_bytes, allowed_hosts, allowed_origins, state_secret } = Http::default();
         let body_max_bytes = u32::try_from(body_max_bytes).unwrap_or(u32::MAX);
-        let state_secret = state_secret.map(|secret| secret.reveal().to_owned()).unwrap_or_default();
+        let state_secret = written(state_secret);
         Self { body_max_bytes, allowed_hosts, allowed_origins, state_secret }
     }
 }
@@ -210,9 +234,21 @@ impl Default for LogTable {
 
 impl Default for PluginsTable {
     fn default() -> Self {
-        let Plugins { cache_dir } = Plugins::default();
-        Self { cache_dir: cache_dir.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default() }
+        let Plugins { cache_dir, autoload_from } = Plugins::default();
+        let cache_dir = cache_dir.map(|path| path.to_string_lossy().into_owned()).unwrap_or_default();
+        Self { cache_dir, dir: Plugins::DIR.into(), autoload: autoload_from.is_some() }
     }
+}
+
+impl Default for AdminTable {
+    fn default() -> Self {
+        let Admin { listen, token } = Admin::default();
+        Self { listen: listen.map(|address| address.to_string()).unwrap_or_default(), token: written(token) }
+    }
+}
+
+fn written(secret: Option<Secret>) -> String {
+    secret.map(|secret| secret.reveal().to_owned()).unwrap_or_default()
 }
 
 impl From<WrittenLogFormat> for LogFormat {

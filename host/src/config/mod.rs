@@ -75,6 +75,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// The `[log]` table.
     pub log: Log,
+    /// The `[admin]` table.
+    pub admin: Admin,
     /// The `[plugins]` table.
     pub plugins: Plugins,
     /// The `[[server]]` tables in file order, which is load order; unload is the reverse.
@@ -110,6 +112,8 @@ pub struct ServerEntry {
     pub quarantine: Duration,
     /// `[server.settings]`, handed to the plugin.
     pub settings: serde_json::Map<String, serde_json::Value>,
+    /// Whether it has no table, but was found in `[plugins] dir`.
+    pub discovered: bool,
     /// The line of its `[[server]]` in gateway.toml, counted from 1.
     pub line: usize,
     /// Where each setting stands.
@@ -155,9 +159,16 @@ impl ServerEntry {
             quarantine_after: Self::QUARANTINE_AFTER,
             quarantine: Self::QUARANTINE,
             settings: serde_json::Map::new(),
+            discovered: false,
             line: 1,
             settings_lines: SettingsLines::default(),
         }
+    }
+
+    /// Whether `other` says the same, wherever in the file it stands.
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let (line, settings_lines) = (other.line, other.settings_lines.clone());
+        Self { line, settings_lines, ..self.clone() } == *other
     }
 
     /// The line, counted from 1, of the setting at `pointer`, a JSON pointer into `settings`. Of a setting that is
@@ -249,6 +260,23 @@ pub struct Plugins {
     /// Where it is remembered which files have passed their trial, already joined to the directory of gateway.toml.
     /// `None`: only this process remembers.
     pub cache_dir: Option<PathBuf>,
+    /// The folder whose plugins are mounted although no `[[server]]` table names them, already joined to the directory of
+    /// gateway.toml. `None`: there is none.
+    pub autoload_from: Option<PathBuf>,
+}
+
+impl Plugins {
+    /// Where `autoload` looks if nothing else is said.
+    pub const DIR: &str = "plugins";
+}
+
+/// Who may look after a running gateway, and where.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Admin {
+    /// Where `/admin`, `/metrics` and the probes are, if not on the main listener.
+    pub listen: Option<SocketAddr>,
+    /// What requests to `/admin` have to carry. `None`: none is taken over the network.
+    pub token: Option<Secret>,
 }
 
 /// How a log line looks.

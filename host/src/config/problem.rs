@@ -40,6 +40,16 @@ impl Problems {
         self.list.len()
     }
 
+    /// Line and column of each, counted from 1, in file order.
+    pub fn places(&self) -> Vec<(usize, usize)> {
+        let lines = Lines::of(&self.text);
+        let place = |problem: &Problem| {
+            let Excerpt { column, .. } = Excerpt::of(&self.text, &problem.span);
+            (lines.line_of(problem.span.start), column)
+        };
+        self.list.iter().map(place).collect()
+    }
+
     /// In file order.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.list.iter()

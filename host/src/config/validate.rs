@@ -13,11 +13,11 @@ use std::{
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Config, Digest, Http, Log, Plugins, Prefix, Refusal, Secret, ServerEntry, ServerName, SettingsLines,
-    Shutdown,
+    Admin, Config, Digest, Http, Log, Plugins, Prefix, Refusal, Secret, ServerEntry, ServerName,
+    SettingsLines, Shutdown,
     document::{At, Document, join},
     duration::WrittenDuration,
-    file::{GatewayFile, HttpTable, LogTable, PluginsTable, ServerTable},
+    file::{AdminTable, GatewayFile, HttpTable, LogTable, PluginsTable, ServerTable},
     web::{parse_host, parse_origin},
 };
 
@@ -28,10 +28,12 @@ pub(super) fn validate(file: GatewayFile, path: &Path, document: &mut Document) 
     let http = checker.http(file.http);
     let drain = checker.duration("/shutdown/drain", &file.shutdown.drain);
     let log = checker.log(file.log);
+    let admin = checker.admin(file.admin, listen);
     let plugins = checker.plugins(file.plugins);
     let servers = file.server.into_iter().enumerate();
     let servers = servers.filter_map(|(index, table)| checker.server(index, table)).collect();
-    Config { path: path.to_owned(), listen, http, shutdown: Shutdown { drain }, log, plugins, servers }
+    let shutdown = Shutdown { drain };
+    Config { path: path.to_owned(), listen, http, shutdown, log, admin, plugins, servers }
 }
 
 /// An address with a port, as `listen` and `--listen` take it.
@@ -100,10 +102,28 @@ impl Checker<'_, '_> {
         Log { filter, format: format.into() }
     }
 
-    fn plugins(&mut self, PluginsTable { cache_dir }: PluginsTable) -> Plugins {
+    fn admin(&mut self, AdminTable { listen, token }: AdminTable, main: SocketAddr) -> Admin {
+        let address = match listen.as_str() {
+            "" => None,
+            text => self.value("/admin/listen", parse_listen(text)),
+        };
+        if address.is_some_and(|address| address == main && address.port() != 0) {
+            let remedy = "choose another port, or leave it out to have /admin on the main listener";
+            self.document.report("/admin/listen", At::Value, "the main listener has that address", remedy);
+        }
+        let token = self.value("/admin/token", check_secret(token)).flatten();
+        Admin { listen: address, token }
+    }
+
+    fn plugins(&mut self, PluginsTable { cache_dir, dir, autoload }: PluginsTable) -> Plugins {
         self.value("/plugins/cache_dir", check_folder(&cache_dir));
         let cache_dir = (!cache_dir.is_empty()).then(|| self.beside(cache_dir));
-        Plugins { cache_dir }
+        let named = check_folder(&dir).and_then(|()| match dir.is_empty() {
+            true => Err(Refusal::of("", "is not a path", "name a folder, e.g. \"plugins\"")),
+            false => Ok(()),
+        });
+        self.value("/plugins/dir", named);
+        Plugins { cache_dir, autoload_from: autoload.then(|| self.beside(dir)) }
     }
 
     /// A path as the operator means it: relative to gateway.toml.
@@ -143,6 +163,7 @@ impl Checker<'_, '_> {
             quarantine_after: table.quarantine_after,
             quarantine,
             settings: table.settings,
+            discovered: false,
             line: self.document.line(&pointer),
             settings_lines: self.settings_lines(&join(&pointer, "settings")),
         })
@@ -194,7 +215,7 @@ fn check_secret(text: String) -> Result<Option<Secret>, Refusal> {
         0 => Ok(None),
         Secret::LEAST.. => Ok(Some(Secret(text))),
         bytes => Err(Refusal {
-            message: format!("a secret of {bytes} bytes is too short to sign with"),
+            message: format!("a secret of {bytes} bytes is too short: it could be guessed"),
             remedy: "use at least 32 random bytes, e.g. what `openssl rand -base64 32` prints".into(),
         }),
     }
@@ -271,7 +292,7 @@ mod tests {
         check(
             check_secret("hunter2".into()),
             Err(
-                "a secret of 7 bytes is too short to sign with; use at least 32 random bytes, e.g. what `openssl \
+                "a secret of 7 bytes is too short: it could be guessed; use at least 32 random bytes, e.g. what `openssl \
                  rand -base64 32` prints",
             ),
         );

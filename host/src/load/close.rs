@@ -31,6 +31,30 @@ pub fn libraries_kept() -> usize {
     KEPT.load(Relaxed)
 }
 
+/// Libraries that are being opened or started.
+static UNDER_WAY: AtomicUsize = AtomicUsize::new(0);
+
+/// A library on its way from its opening to its end or to `ready`.
+pub(super) struct UnderWay(());
+
+impl UnderWay {
+    pub(super) fn begin() -> Self {
+        UNDER_WAY.fetch_add(1, Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        UNDER_WAY.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Whether code of a library may run that nobody stops any more, so that the process must not run its destructors.
+pub(super) fn may_still_run() -> bool {
+    libraries_kept() > 0 || UNDER_WAY.load(Relaxed) > 0
+}
+
 /// What the plugin's thread leaves behind.
 pub(super) struct Ended {
     pub(super) tid: i32,

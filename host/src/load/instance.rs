@@ -13,7 +13,7 @@ use super::{
     LoadError,
     body::Body,
     call::{CallOptions, Closed, OpenCall, Request},
-    close::libraries_kept,
+    close::{UnderWay, may_still_run},
     health::Health,
     library,
     mailbox::{Mailbox, Notice, Stage},
@@ -57,6 +57,7 @@ impl Instance {
     ) -> Result<Self, LoadError> {
         static GENERATION: AtomicU64 = AtomicU64::new(1);
         let began = Instant::now();
+        let _under_way = UnderWay::begin();
         let (body, mailbox) = Body::begin(entry, &facts.plugin_api, staged, None)?;
         let manifest = match body.stages.recv_timeout(entry.start_timeout) {
             Ok(Stage::Ready(manifest)) => Manifest::parse(&manifest),
@@ -201,7 +202,7 @@ impl Drop for Instance {
 
 /// How to end the process with `code`: at once if it kept a library, else by returning from `main`. Flush first.
 pub fn leave_process(code: u8) -> std::process::ExitCode {
-    if libraries_kept() > 0 {
+    if may_still_run() {
         leave_at_once(code);
     }
     code.into()

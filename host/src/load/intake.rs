@@ -39,6 +39,14 @@ pub(super) struct Accepted {
     pub(super) facts: Facts,
 }
 
+/// The SHA-256 of the file at `path`, which is not kept in memory; `None`: there is no regular file of a plugin's size.
+pub fn digest_of(path: &Path) -> Option<Digest> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    let is_plugin = metadata.is_file() && metadata.len() <= LIBRARY_MAX;
+    if is_plugin { Digest::read(file.take(LIBRARY_MAX)).ok() } else { None }
+}
+
 /// Reads and judges the library of `entry`.
 pub(super) fn accept(entry: &ServerEntry) -> Result<Accepted, LoadError> {
     let (server, path) = (entry.name.clone(), entry.plugin.clone());

@@ -17,7 +17,7 @@ use std::{
 };
 
 use super::{
-    Failed, Instance, LoadError, PluginFile, Purpose, Server, TrialError, Tried, chain,
+    Failed, Instance, LoadError, PluginFile, Purpose, Server, TrialError, Tried,
     intake::{self, Accepted},
     library,
     stage::{self, Staged},
@@ -56,6 +56,11 @@ impl Loader {
     pub fn with_program(program: PathBuf, plugins: &Plugins) -> Self {
         stage::sweep();
         Self { trials: Trials::new(program, plugins) }
+    }
+
+    /// From now on remembers where `plugins` says which files have passed.
+    pub fn remember_in(&self, plugins: &Plugins) {
+        self.trials.remember_in(plugins.cache_dir.as_deref());
     }
 
     /// Loads every server. Blocks. Files are checked and tried side by side, plugins started in order.
@@ -123,10 +128,7 @@ fn are_scarce(first_free: Option<u32>) -> bool {
 fn start(entry: &ServerEntry, prepared: Result<Prepared, LoadError>) -> Server {
     match prepared.and_then(|prepared| start_prepared(entry, prepared)) {
         Ok(instance) => Server::Running(Arc::new(instance)),
-        Err(error) => {
-            tracing::error!(server = entry.name.as_str(), error = chain(&error), "server failed");
-            Server::Failed(Failed { entry: entry.clone(), error })
-        }
+        Err(error) => Server::Failed(Failed { entry: entry.clone(), error }),
     }
 }
 

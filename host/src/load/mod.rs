@@ -12,6 +12,7 @@ mod body;
 mod call;
 mod census;
 mod close;
+mod discover;
 mod error;
 mod exchange;
 mod health;
@@ -24,6 +25,7 @@ mod mailbox;
 mod manifest;
 mod settings;
 mod stage;
+mod stamp;
 mod trial;
 mod unloaded;
 mod vet;
@@ -37,16 +39,23 @@ pub use call::{
     Notifications, OpenCall, Request, Taken, Tasks,
 };
 pub use close::libraries_kept;
+pub use discover::{Discovered, Discovery, Ignored};
 pub use error::{LoadError, chain};
 pub use health::{Change, Fault, Health, Pass, Quarantined, Verdict, milliseconds};
 pub use instance::{Instance, leave_at_once, leave_process};
-pub use intake::PluginFile;
+pub use intake::{PluginFile, digest_of};
 pub use loader::{Loader, first_free_key};
 pub use mailbox::Notice;
 pub use manifest::{Manifest, ManifestError, TaskSupport, ToolSpec};
+pub use stamp::Stamp;
 pub use trial::{Objection, Purpose, TrialError, TrialStep, Tried, child::run as run_trial};
 pub use unloaded::{Ends, Kept, Unloaded, ends};
 pub use vet::{Facts, Rejection, vet};
+
+/// The user whose rights this process has.
+pub fn user_id() -> u32 {
+    library::user_id()
+}
 
 /// One `[[server]]` table after this step.
 #[derive(Debug)]

@@ -169,14 +169,24 @@ type Outcome = Arc<OnceLock<Result<(), TrialError>>>;
 pub(super) struct Trials {
     /// The gateway's own program, which is the child's.
     program: PathBuf,
-    cache: Option<Cache>,
+    cache: Mutex<Option<Cache>>,
     outcomes: Mutex<HashMap<Digest, Outcome>>,
 }
 
 impl Trials {
     pub(super) fn new(program: PathBuf, plugins: &Plugins) -> Self {
-        let cache = plugins.cache_dir.as_deref().and_then(Cache::open);
-        Self { program, cache, outcomes: Mutex::default() }
+        let trials = Self { program, cache: Mutex::default(), outcomes: Mutex::default() };
+        trials.remember_in(plugins.cache_dir.as_deref());
+        trials
+    }
+
+    /// From now on remembers in `folder` too what has passed.
+    pub(super) fn remember_in(&self, folder: Option<&Path>) {
+        *self.cache() = folder.and_then(Cache::open);
+    }
+
+    fn cache(&self) -> MutexGuard<'_, Option<Cache>> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn outcomes(&self) -> MutexGuard<'_, HashMap<Digest, Outcome>> {
@@ -204,7 +214,7 @@ impl Trials {
     }
 
     fn pass(&self, digest: Digest, path: &Path, limit: Duration) -> Result<(), TrialError> {
-        if self.cache.as_ref().is_some_and(|cache| cache.has(digest)) {
+        if self.cache().as_ref().is_some_and(|cache| cache.has(digest)) {
             return Ok(());
         }
         let began = Instant::now();
@@ -212,7 +222,7 @@ impl Trials {
         let elapsed_ms = began.elapsed().as_micros() as f64 / 1000.0;
         let library = tried.as_ref().map(|tried| tried.library.as_str()).unwrap_or_default();
         tracing::debug!(sha256 = %digest, elapsed_ms, passed = tried.is_ok(), library, "file tried");
-        if let (Ok(_), Some(cache)) = (&tried, &self.cache) {
+        if let (Ok(_), Some(cache)) = (&tried, &*self.cache()) {
             cache.add(digest);
         }
         tried.map(drop)
