@@ -7,16 +7,20 @@ pub mod mount;
 pub mod serve;
 pub mod unload;
 
+pub mod reload;
+
 pub mod cli;
 pub mod observe;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    runtime::Runtime,
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
@@ -25,7 +29,9 @@ use config::{Config, ConfigError};
 use load::Loader;
 use mount::MountTable;
 use observe::Banner;
-use serve::{BindError, Gateway, Listening};
+use reload::{Origin, Reloader};
+use serve::{BindError, ControlSocket, Gateway, Listening, Serving, Settings, Trigger};
+use unload::Retirements;
 
 /// How long answers that are ready may take to reach their clients once the gateway stops.
 const LAST_BYTES: Duration = Duration::from_secs(2);
@@ -58,58 +64,129 @@ pub enum RunError {
     },
 }
 
-/// `gateway serve`: all five steps. Returns after an orderly stop.
+/// `gateway serve`: all five steps, and again those that a change asks for. Returns after an orderly stop.
 pub fn run(args: &ServeArgs) -> Result<(), RunError> {
     let began = Instant::now();
     let mut config = config::read(&args.config)?;
     config.listen = args.listen.unwrap_or(config.listen);
     observe::start(&config.log);
-    // Before the plugins: a port in use is to cost nothing.
+    // Before the plugins: a port in use is to cost nothing, and a signal is not to be missed.
     let listening = Listening::bind(config.listen)?;
-
-    let servers = Loader::new(&config.plugins).load_all(&config.servers);
-    let table = MountTable::new(servers);
-    let running = table.running();
+    let admin = config.admin.listen.map(Listening::bind).transpose()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let served = match table.required_failure() {
-        Some(server) => Err(RunError::Required { server }),
-        None => runtime.block_on(serve_until_signal(&config, table, listening, began)),
+    let signals = {
+        let _runtime = runtime.enter();
+        Signals::watch()?
     };
-    unload::unload_all(&running);
+
+    let origin = Origin::of(config);
+    let loader = Loader::new(&origin.config().plugins);
+    let table = MountTable::new(loader.load_all(origin.entries()));
+    for (mounted, failure) in table.servers.iter().filter_map(|server| Some((server, server.failure()?))) {
+        tracing::error!(server = mounted.entry().name.as_str(), error = failure.reason, "server failed");
+    }
+    if let Some(server) = table.required_failure() {
+        unload::unload_all(&table.running());
+        return Err(RunError::Required { server });
+    }
+    let gateway = Gateway::new(Settings::of(origin.config()), listening.address());
+    announce(origin.config(), &table, &gateway.base_url(), began.elapsed());
+    let retirements = Arc::new(Retirements::default());
+    let served = {
+        let _runtime = runtime.enter();
+        gateway.install(table);
+        let serving = Served { listening, admin, listens_elsewhere: args.listen.is_some(), signals };
+        serving.until_stopped(&runtime, origin, loader, &gateway, &retirements)
+    };
+    unload::unload_all(&gateway.running());
+    // Generations of before the last switches: there is nothing left that they could wait for.
+    retirements.finish();
     served
 }
 
-/// From the first request to the last: a signal refuses new calls and waits for those under way.
-async fn serve_until_signal(
-    config: &Config,
-    table: MountTable,
+/// What a gateway serves with.
+struct Served {
     listening: Listening,
-    began: Instant,
-) -> Result<(), RunError> {
-    let mut stop = watch_signals()?;
-    let running = table.running();
-    let gateway = Gateway::new(config.http.clone(), listening.address());
-    announce(config, &table, &gateway.base_url(), began.elapsed());
-    gateway.install(table);
-    let mut serving = listening.serve(&gateway)?;
-    tokio::select! {
-        _ = stop.changed() => {}
-        error = serving.failed() => return Err(error.into()),
+    admin: Option<Listening>,
+    /// Whether the command line says where to listen.
+    listens_elsewhere: bool,
+    signals: Signals,
+}
+
+impl Served {
+    /// From the first request to the last: a signal refuses new calls and waits for those under way.
+    fn until_stopped(
+        self,
+        runtime: &Runtime,
+        origin: Origin,
+        loader: Loader,
+        gateway: &Arc<Gateway>,
+        retirements: &Arc<Retirements>,
+    ) -> Result<(), RunError> {
+        let mut control = control_socket(origin.config());
+        let reloader =
+            Reloader::start(origin, self.listens_elsewhere, loader, gateway, retirements, runtime.handle())?;
+        let mut stop = self.signals.follow(gateway);
+        let mut serving = self.listening.serve(gateway)?;
+        let mut others = Vec::new();
+        others.extend(self.admin.map(|admin| admin.serve_operators(gateway)).transpose()?);
+        others.extend(control.as_mut().map(|control| control.serve(gateway)).transpose()?);
+        let end = async {
+            tokio::select! {
+                _ = stop.changed() => {}
+                error = serving.failed() => return Err(error.into()),
+                error = any_failed(&mut others) => return Err(error.into()),
+            }
+            gateway.begin_drain();
+            reloader.close();
+            drain(gateway, retirements).await
+        };
+        let stopped = runtime.block_on(end);
+        // Also after an error.
+        gateway.begin_drain();
+        reloader.close();
+        runtime.block_on(async {
+            for listener in std::iter::once(serving).chain(others) {
+                listener.stop(LAST_BYTES).await?;
+            }
+            Ok::<_, RunError>(())
+        })?;
+        // What is being loaded now is never served; what cannot be waited for ends with the process.
+        reloader.finish(LAST_BYTES);
+        stopped
     }
-    gateway.begin_drain();
-    tracing::info!(calls = gateway.calls_open(), drain = ?config.shutdown.drain, "gateway draining");
-    let calls = gateway.wait_idle(config.shutdown.drain).await;
+}
+
+/// Waits for calls under way, for as long as the settings say, and ends what is left.
+async fn drain(gateway: &Gateway, retirements: &Retirements) -> Result<(), RunError> {
+    let drain = gateway.settings().drain;
+    tracing::info!(calls = gateway.calls_open(), ?drain, "gateway draining");
+    let calls = gateway.wait_idle(drain).await;
     if calls > 0 {
         // Their clients are told, which takes them a moment.
-        running.iter().for_each(|instance| instance.close());
+        gateway.running().iter().for_each(|instance| instance.close());
+        retirements.hurry();
         gateway.wait_idle(LAST_BYTES).await;
     }
     gateway.close_sessions().await;
-    serving.stop(LAST_BYTES).await?;
     match calls {
         0 => Ok(()),
-        calls => Err(RunError::Cut { calls, waited: config.shutdown.drain }),
+        calls => Err(RunError::Cut { calls, waited: drain }),
     }
+}
+
+/// Waits for the first of the listeners that ends by itself; for ever if there is none.
+async fn any_failed(listeners: &mut [Serving]) -> io::Error {
+    if listeners.is_empty() {
+        return std::future::pending().await;
+    }
+    futures_util::future::select_all(listeners.iter_mut().map(|listener| Box::pin(listener.failed()))).await.0
+}
+
+/// Where `gateway reload` finds this gateway. Without it there are still SIGHUP and the files.
+fn control_socket(config: &Config) -> Option<ControlSocket> {
+    let bound = ControlSocket::bind(&config.path);
+    bound.inspect_err(|error| tracing::warn!(%error, "`gateway reload` will not find this gateway")).ok()
 }
 
 /// Says that everything is up: to a person on a terminal, and to the log.
@@ -123,22 +200,50 @@ fn announce(config: &Config, table: &MountTable, base: &str, took: Duration) {
     tracing::info!(url = base, servers = table.servers.len(), failed, startup_ms, "gateway ready");
 }
 
-/// The first SIGINT or SIGTERM changes what is returned, the second ends the process, whatever it is doing.
-fn watch_signals() -> io::Result<watch::Receiver<()>> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let (stop, stopped) = watch::channel(());
-    tokio::spawn(async move {
-        for so_far in 0.. {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
+/// The signals that a gateway takes, from the moment on at which this is made.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+    /// Whether somebody started it at a terminal.
+    at_terminal: bool,
+}
+
+impl Signals {
+    fn watch() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+            at_terminal: io::stderr().is_terminal(),
+        })
+    }
+
+    /// The first SIGINT or SIGTERM changes what is returned, the second ends the process, whatever it is doing. SIGHUP asks
+    /// for a reload, unless it says that the terminal is gone.
+    fn follow(mut self, gateway: &Arc<Gateway>) -> watch::Receiver<()> {
+        let (stop, stopped) = watch::channel(());
+        let gateway = gateway.clone();
+        tokio::spawn(async move {
+            let mut is_stopping = false;
+            loop {
+                let hung_up = tokio::select! {
+                    _ = self.interrupt.recv() => false,
+                    _ = self.terminate.recv() => false,
+                    _ = self.hang_up.recv() => true,
+                };
+                if hung_up && (!self.at_terminal || io::stderr().is_terminal()) {
+                    // What comes of it is in the log.
+                    drop(gateway.reloads().ask(Trigger::Signal));
+                    continue;
+                }
+                if std::mem::replace(&mut is_stopping, true) {
+                    tracing::warn!("second signal: gateway ends at once");
+                    load::leave_at_once(1);
+                }
+                stop.send_replace(());
             }
-            if so_far > 0 {
-                tracing::warn!("second signal: gateway ends at once");
-                load::leave_at_once(1);
-            }
-            stop.send_replace(());
-        }
-    });
-    Ok(stopped)
+        });
+        stopped
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 use clap::Parser as _;
 use host::{
     RunError,
-    cli::{Cli, Outcome, ServeArgs, Verb, check, inspect, schema},
+    cli::{Cli, Outcome, ServeArgs, Verb, check, inspect, remote, schema},
     load,
 };
 
@@ -25,6 +25,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().verb() {
         Verb::Serve(args) => serve(&args, &mut err),
         Verb::Check(args) => check::check(&args.config, &mut out, &mut err),
+        Verb::Reload(args) => remote::reload(&args, &mut out, &mut err),
+        Verb::Servers(args) => remote::servers(&args, &mut out, &mut err),
         Verb::Inspect(args) => inspect::inspect(&args, &mut out, &mut err),
         Verb::Trial => load::run_trial().map(|()| Outcome::Fine),
         Verb::Schema => schema::print(&mut out).map(|()| Outcome::Fine),

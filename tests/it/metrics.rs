@@ -79,6 +79,16 @@ async fn every_server_is_told_in_numbers() {
     # HELP gateway_libraries_kept Libraries of this process that stayed mapped after their end.
     # TYPE gateway_libraries_kept gauge
     gateway_libraries_kept 1
+    # HELP gateway_reloads_total Looks at gateway.toml and the libraries since the start, by what came of them.
+    # TYPE gateway_reloads_total counter
+    gateway_reloads_total{outcome="applied"} 0
+    gateway_reloads_total{outcome="unchanged"} 0
+    gateway_reloads_total{outcome="refused"} 0
+    # HELP gateway_reload_in_effect 1: all that was on the disk at the last look is served; 0: something was refused, or waits for a restart.
+    # TYPE gateway_reload_in_effect gauge
+    gateway_reload_in_effect 1
+    # HELP gateway_reload_refused What the last look has refused, by the code of the reason.
+    # TYPE gateway_reload_refused gauge
     "#);
 }
 

@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod inspect;
+pub mod remote;
 pub mod schema;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -30,6 +31,8 @@ Examples:
   gateway --listen 127.0.0.1:0           the same, on a free port
   gateway serve --config /etc/gateway/gateway.toml
   gateway check                          would it start?
+  gateway reload                         have the running gateway follow what has changed
+  gateway servers                        what does it serve?
   gateway inspect plugins/greet.so       what is this file?
   gateway schema > gateway.schema.json   what `#:schema` in gateway.toml names";
 
@@ -42,6 +45,15 @@ pub enum Verb {
     ///
     /// Exit codes: 0 all is well, 1 a server does not start, 2 gateway.toml is wrong.
     Check(CheckArgs),
+    /// Have the gateway that serves gateway.toml follow what has changed, and try again what has failed
+    ///
+    /// Exit codes: 0 all that is on the disk is served, 1 a server does not start, 2 gateway.toml is wrong or no gateway
+    /// serves it. What is refused leaves what served before as it was.
+    Reload(RemoteArgs),
+    /// Tell what the gateway that serves gateway.toml serves
+    ///
+    /// Exit codes: 0 every server serves, 1 one does not, 2 no gateway serves gateway.toml.
+    Servers(RemoteArgs),
     /// Tell what a plugin is and whether it would load, without running it
     ///
     /// Exit codes: 0 it would load, 1 it would not, 2 it cannot be read.
@@ -70,6 +82,17 @@ pub struct CheckArgs {
     /// The file to check
     #[arg(short, long, value_name = "FILE", env = "GATEWAY_CONFIG", default_value = "gateway.toml")]
     pub config: PathBuf,
+}
+
+/// `gateway reload`, `gateway servers`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct RemoteArgs {
+    /// The file that the running gateway was started with
+    #[arg(short, long, value_name = "FILE", env = "GATEWAY_CONFIG", default_value = "gateway.toml")]
+    pub config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `gateway inspect`.
@@ -147,6 +170,13 @@ mod tests {
         check(&["serve"], Ok(serve("gateway.toml", None)));
         check(&["--listen", "[::1]:0"], Ok(serve("gateway.toml", Some("[::1]:0"))));
         check(&["serve", "-c", "x", "--listen", "1.2.3.4:5"], Ok(serve("x", Some("1.2.3.4:5"))));
+    }
+
+    #[test]
+    fn a_running_gateway_is_named_by_its_file() {
+        let args = |config: &str, json| RemoteArgs { config: config.into(), json };
+        check(&["reload"], Ok(Verb::Reload(args("gateway.toml", false))));
+        check(&["servers", "-c", "x", "--json"], Ok(Verb::Servers(args("x", true))));
     }
 
     #[test]

@@ -146,6 +146,13 @@ impl Mounted {
     }
 }
 
+fn serving(servers: &[Mounted]) -> impl Iterator<Item = &Arc<Mount>> {
+    servers.iter().filter_map(|mounted| match mounted {
+        Mounted::Serving(mount) => Some(mount),
+        _ => None,
+    })
+}
+
 impl Default for MountTable {
     fn default() -> Self {
         Self::of(Vec::new())
@@ -160,11 +167,8 @@ impl MountTable {
 
     /// A table of servers that were mounted before, e.g. with one of them replaced.
     pub fn of(servers: Vec<Mounted>) -> Self {
-        let serving = servers.iter().filter_map(|mounted| match mounted {
-            Mounted::Serving(mount) => Some(described(&mount.instance, &mount.manifest)),
-            _ => None,
-        });
-        let openapi = Document::merged(&serving.collect::<Vec<_>>());
+        let described = serving(&servers).map(|mount| described(&mount.instance, &mount.manifest));
+        let openapi = Document::merged(&described.collect::<Vec<_>>());
         Self { servers, openapi }
     }
 
@@ -175,6 +179,11 @@ impl MountTable {
         let is_same = |mounted: &&mut Mounted| matches!(mounted, Mounted::Serving(old) if Arc::ptr_eq(&old.instance, &mount.instance));
         *servers.iter_mut().find(is_same)? = Mounted::Serving(mount.clone());
         Some(Self::of(servers))
+    }
+
+    /// The mounts, in file order.
+    pub fn serving(&self) -> impl Iterator<Item = &Arc<Mount>> {
+        serving(&self.servers)
     }
 
     /// The servers that have to be unloaded in the end, in file order.

@@ -10,6 +10,7 @@ pub enum ProblemCode {
     MalformedJson,
     InvalidArguments,
     IncompleteBody,
+    Unauthorized,
     OriginNotAllowed,
     HostNotAllowed,
     UnknownPath,
@@ -18,6 +19,7 @@ pub enum ProblemCode {
     MethodNotAllowed,
     BodyTimeout,
     ClientInputRequired,
+    ReloadRefused,
     PayloadTooLarge,
     UnsupportedMediaType,
     ToolError,
@@ -56,13 +58,15 @@ const fn row(code: ProblemCode, status: u16, occurs: Occurs, [word, title, help]
 }
 
 #[rustfmt::skip]
-const TABLE: [Row; 20] = [
+const TABLE: [Row; 22] = [
     row(MalformedJson, 400, Occurs::InCalls, ["malformed_json", "Malformed JSON",
         "The body is not one JSON object. Send the tool's arguments as an object; `{}` if it takes none."]),
     row(InvalidArguments, 400, Occurs::InCalls, ["invalid_arguments", "Invalid arguments",
         "The arguments do not fit the tool's input schema; `errors` lists where (a JSON pointer) and why."]),
     row(IncompleteBody, 400, Occurs::InCalls, ["incomplete_body", "Incomplete request body",
         "The connection ended, or broke HTTP's framing, before the whole body had arrived."]),
+    row(Unauthorized, 401, Occurs::Elsewhere, ["unauthorized", "Authentication needed",
+        "The request does not carry a token that the gateway knows. The operator sets one in `[admin] token`."]),
     row(OriginNotAllowed, 403, Occurs::Anywhere, ["origin_not_allowed", "Origin not allowed",
         "A web page of another origin sent the request. The operator lists origins in `[http] allowed_origins`."]),
     row(HostNotAllowed, 403, Occurs::Anywhere, ["host_not_allowed", "Host not allowed",
@@ -79,6 +83,8 @@ const TABLE: [Row; 20] = [
         "The body did not arrive in time. Send it at once."]),
     row(ClientInputRequired, 409, Occurs::InCalls, ["client_input_required", "The tool needs input from the client",
         "The tool asks its caller something while it runs. Only MCP clients can answer; call it over MCP."]),
+    row(ReloadRefused, 409, Occurs::Elsewhere, ["reload_refused", "Not all of it can be served",
+        "gateway.toml or a plugin on the disk cannot be served; `reload.refused` says why. What served before goes on."]),
     row(PayloadTooLarge, 413, Occurs::InCalls, ["payload_too_large", "Request body too large",
         "The body is larger than `[http] body_max_bytes` allows."]),
     row(UnsupportedMediaType, 415, Occurs::InCalls, ["unsupported_media_type", "Unsupported media type",
@@ -150,9 +156,10 @@ mod tests {
         let codes: Vec<_> = ProblemCode::all().map(|c| format!("{} {}", c.status(), c.as_str())).collect();
         assert_eq!(
             codes.join("\n"),
-            "400 malformed_json\n400 invalid_arguments\n400 incomplete_body\n403 origin_not_allowed\n\
+            "400 malformed_json\n400 invalid_arguments\n400 incomplete_body\n401 unauthorized\n403 origin_not_allowed\n\
              403 host_not_allowed\n404 unknown_path\n404 unknown_server\n404 unknown_tool\n\
-             405 method_not_allowed\n408 body_timeout\n409 client_input_required\n413 payload_too_large\n\
+             405 method_not_allowed\n408 body_timeout\n409 client_input_required\n409 reload_refused\n\
+             413 payload_too_large\n\
              415 unsupported_media_type\n422 tool_error\n500 plugin_panicked\n500 internal\n\
              502 bad_plugin_result\n502 plugin_error\n503 plugin_unavailable\n504 tool_timeout"
         );

@@ -27,7 +27,7 @@ pub(super) async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Requ
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
     let asked = Asked::of(&request);
-    let mut response = match gateway.admission().check(request.uri(), request.headers()) {
+    let mut response = match gateway.served().admission.check(request.uri(), request.headers()) {
         Err(problem) => problem.answer(&gateway, &asked),
         // Nothing that the handlers share is left half-changed by a panic: the table is replaced as a whole, and the
         // count of calls is kept by guards.
@@ -47,7 +47,7 @@ pub(super) async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Requ
 }
 
 /// Who may ask.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Admission {
     listen: IpAddr,
     hosts: Vec<String>,
@@ -140,7 +140,7 @@ mod tests {
     use crate::serve::state::tests::gateway;
 
     fn check_host(host: &str, allowed: bool) {
-        assert_eq!(gateway().admission().knows_host(host), allowed, "{host}");
+        assert_eq!(gateway().served().admission.knows_host(host), allowed, "{host}");
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_gateway_on_every_address_answers_to_addresses_but_not_to_names() {
-        let everywhere = Admission::new(gateway().http(), IpAddr::from([0, 0, 0, 0]));
+        let everywhere = Admission::new(&gateway().settings().http, IpAddr::from([0, 0, 0, 0]));
         assert!(everywhere.knows_host("192.0.2.1:8000"));
         assert!(!everywhere.knows_host("evil.example"));
     }
@@ -169,7 +169,11 @@ mod tests {
     #[test]
     fn only_near_and_listed_origins_may_ask() {
         let check = |origin: &str, host: &str, allowed: bool| {
-            assert_eq!(gateway().admission().knows_origin(origin, host), allowed, "{origin} at {host}");
+            assert_eq!(
+                gateway().served().admission.knows_origin(origin, host),
+                allowed,
+                "{origin} at {host}"
+            );
         };
         check("http://localhost:3000", "localhost:8000", true);
         check("http://127.0.0.1:3000", "localhost:8000", true);

@@ -1,4 +1,4 @@
-//! The one listening socket. Bound before any plugin is loaded, so that a port in use costs nothing.
+//! The listening sockets: the main one, that of `[admin]`, and the control socket. Bound before any plugin is loaded, so that a port in use costs nothing.
 
 use std::{
     io,
@@ -8,10 +8,16 @@ use std::{
 };
 
 use axum_server::{Handle, accept::NoDelayAcceptor};
-use hyper_util::rt::TokioTimer;
+use hyper_util::{
+    rt::{TokioExecutor, TokioTimer},
+    server::conn::auto::Builder,
+};
 use tokio::task::JoinHandle;
 
-use super::{Gateway, router};
+use super::{
+    ControlSocket, Gateway,
+    router::{self, Place},
+};
 
 /// How long a client may take to send the head of a request; also ends idle connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -85,33 +91,54 @@ impl Listening {
         self.address
     }
 
-    /// Begins to answer. Must be called inside of a tokio runtime.
+    /// Begins to answer everything. Must be called inside of a tokio runtime.
     pub fn serve(self, gateway: &Arc<Gateway>) -> io::Result<Serving> {
+        self.serve_at(gateway, Place::Main)
+    }
+
+    /// Begins to answer what is for operators. Must be called inside of a tokio runtime.
+    pub fn serve_operators(self, gateway: &Arc<Gateway>) -> io::Result<Serving> {
+        self.serve_at(gateway, Place::Admin)
+    }
+
+    fn serve_at(self, gateway: &Arc<Gateway>, place: Place) -> io::Result<Serving> {
         let handle = Handle::new();
-        let mut server = axum_server::from_tcp(self.listener)?
-            .acceptor(NoDelayAcceptor::new())
-            // Without TLS every client speaks HTTP/1; looking for an HTTP/2 preface first would wait without end for
-            // a client that sends nothing.
-            .http1_only()
-            .handle(handle.clone());
-        server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-        let router = router::router(gateway);
-        let task = tokio::spawn(server.serve(router.into_make_service()));
-        Ok(Serving { handle, task })
+        let server = axum_server::from_tcp(self.listener)?.acceptor(NoDelayAcceptor::new());
+        let mut server = server.handle(handle.clone()).http1_only();
+        limit(server.http_builder());
+        let task = tokio::spawn(server.serve(router::router(gateway, place).into_make_service()));
+        Ok(Serving { stop: Box::new(move |grace| handle.graceful_shutdown(Some(grace))), task })
     }
 }
 
+impl ControlSocket {
+    /// Begins to answer the gateway's own user. Must be called inside of a tokio runtime.
+    pub fn serve(&mut self, gateway: &Arc<Gateway>) -> io::Result<Serving> {
+        let listener = self.take().ok_or_else(|| io::Error::other("it is served already"))?;
+        let handle = Handle::new();
+        let mut server = axum_server::from_unix(listener)?.handle(handle.clone()).http1_only();
+        limit(server.http_builder());
+        let task = tokio::spawn(server.serve(router::router(gateway, Place::Control).into_make_service()));
+        Ok(Serving { stop: Box::new(move |grace| handle.graceful_shutdown(Some(grace))), task })
+    }
+}
+
+/// Without TLS every client speaks HTTP/1 (looking for an HTTP/2 preface first would wait without end for a client that sends
+/// nothing), and has so long for its request's head.
+fn limit(builder: &mut Builder<TokioExecutor>) {
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+}
+
 /// A listener that answers.
-#[derive(Debug)]
 pub struct Serving {
-    handle: Handle<SocketAddr>,
+    stop: Box<dyn FnOnce(Duration) + Send>,
     task: JoinHandle<io::Result<()>>,
 }
 
 impl Serving {
     /// Closes the listener, lets requests under way finish for at most `grace`, then cuts what is left.
     pub async fn stop(self, grace: Duration) -> io::Result<()> {
-        self.handle.graceful_shutdown(Some(grace));
+        (self.stop)(grace);
         self.task.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
     }
 

@@ -5,6 +5,7 @@
 //! Never: keeps a number of its own: each is read where it lives, when it is asked for. So a server that is in
 //!        gateway.toml no more is in no series, and nothing is counted twice.
 
+mod reloads;
 mod servers;
 mod text;
 
@@ -15,6 +16,7 @@ use http::{HeaderMap, HeaderValue, header};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
 use super::{Gateway, negotiate::prefers_open_metrics};
+use reloads::Told;
 use servers::Servers;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
@@ -25,7 +27,8 @@ const OPEN_METRICS: HeaderValue =
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
     let mut registry = Registry::default();
     // What else is to be seen is registered here.
-    registry.register_collector(Box::new(Servers(gateway)));
+    registry.register_collector(Box::new(Servers(gateway.clone())));
+    registry.register_collector(Box::new(Told(gateway)));
     let mut told = String::new();
     encode(&mut told, &registry).expect("writing into a `String` cannot fail");
     let (media_type, body) = if prefers_open_metrics(&headers) {

@@ -5,9 +5,13 @@
 //! Fails: only if the address cannot be bound.
 //! Never: dlopen, TOML.
 
+mod control;
 mod listener;
+mod reloads;
+mod served;
 mod state;
 
+mod admin;
 mod admit;
 mod asked;
 mod problem;
@@ -28,7 +32,10 @@ mod server_page;
 mod snippet;
 
 pub use asked::RequestId;
+pub use control::{ControlSocket, socket_of};
 pub use listener::{BindError, Listening, Serving};
 pub use problem::Problem;
+pub use reloads::{Change, Outcome, Refused, Reload, ReloadRequest, Reloads, Trigger, Waiting, What};
+pub use served::{Settings, Slot, Switched};
 pub use snippet::curl_line;
 pub use state::{CallGuard, Gateway, Phase};

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::{
-    Gateway, Phase,
+    Gateway, Phase, Reload,
     asked::Asked,
     body,
     html::{self, Escaped},
@@ -24,31 +24,33 @@ use crate::{
 };
 
 /// The pages beside those of the documentation, in the order in which they are listed.
-pub(super) const PATHS: &[&str] = &[
-    "/",
-    "/servers",
-    "/openapi.json",
-    "/docs",
-    "/redoc",
-    "/healthz",
-    "/livez",
-    "/readyz",
-    "/metrics",
-    "/problems",
-];
+const PATHS: [&str; 6] = ["/", "/servers", "/openapi.json", "/docs", "/redoc", "/problems"];
+
+/// Those that `[admin] listen` moves to a listener of its own.
+pub(super) const FOR_OPERATORS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/metrics"];
+
+/// The pages of the main listener.
+pub(super) fn paths(gateway: &Gateway) -> Vec<&'static str> {
+    let mut paths = PATHS.to_vec();
+    if !gateway.has_admin_listener() {
+        let last = paths.len() - 1;
+        paths.splice(last..last, FOR_OPERATORS);
+    }
+    paths
+}
 
 /// `GET /`: what exists.
 pub(super) async fn index(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    let table = &gateway.served().table;
+    let (table, pages) = (&gateway.served().table, paths(&gateway));
     let mut response = if form(&headers) == Form::Html {
-        html::page("gateway", &index_html(&table.servers))
+        html::page("gateway", &index_html(&table.servers, &pages))
     } else {
-        let servers: Vec<Value> = table.servers.iter().map(server).collect();
+        let servers: Vec<Value> = table.servers.iter().map(|mounted| server(mounted, None)).collect();
         let index = json!({
             "name": "gateway",
             "version": env!("CARGO_PKG_VERSION"),
             "servers": servers,
-            "pages": PATHS,
+            "pages": pages,
         });
         body::json(index.to_string())
     };
@@ -56,7 +58,7 @@ pub(super) async fn index(State(gateway): State<Arc<Gateway>>, headers: HeaderMa
     response
 }
 
-fn index_html(servers: &[Mounted]) -> String {
+fn index_html(servers: &[Mounted], pages: &[&str]) -> String {
     let mut page = String::from("<h1>gateway</h1>\n<h2>Servers</h2>\n<dl>\n");
     for mounted in servers {
         let entry = mounted.entry();
@@ -72,20 +74,26 @@ fn index_html(servers: &[Mounted]) -> String {
         let _ = writeln!(page, "<dt><a href=\"{prefix}\">{name}</a></dt><dd>{state}</dd>");
     }
     page.push_str("</dl>\n<h2>Pages</h2>\n<ul>\n");
-    for path in &PATHS[1..] {
+    for path in &pages[1..] {
         let _ = writeln!(page, "<li><a href=\"{path}\">{path}</a></li>");
     }
     page.push_str("</ul>\n");
     page
 }
 
-/// `GET /servers`: every server with its state, and why one does not serve.
+/// `GET /servers`: every server with its state, why one does not serve, and what on the disk does not.
 pub(super) async fn servers(State(gateway): State<Arc<Gateway>>) -> Response {
-    let servers: Vec<Value> = gateway.served().table.servers.iter().map(server).collect();
-    body::json(json!({"servers": servers}).to_string())
+    let reload = gateway.reloads().last();
+    let servers = &gateway.served().table.servers;
+    let servers: Vec<Value> = servers.iter().map(|mounted| server(mounted, reload.as_deref())).collect();
+    let mut told = json!({"servers": servers});
+    if let Some(reload) = reload {
+        told["reload"] = reload.json();
+    }
+    body::json(told.to_string())
 }
 
-fn server(mounted: &Mounted) -> Value {
+fn server(mounted: &Mounted, reload: Option<&Reload>) -> Value {
     let entry = mounted.entry();
     let plugin = entry.plugin.file_name().map(|name| name.to_string_lossy().into_owned());
     let mut server = json!({
@@ -95,6 +103,9 @@ fn server(mounted: &Mounted) -> Value {
         "required": entry.required,
         "state": "running",
     });
+    if entry.discovered {
+        server["discovered"] = true.into();
+    }
     if let Some(instance) = mounted.instance() {
         server["generation"] = instance.generation().into();
         server["sha256"] = instance.digest().to_string().into();
@@ -113,6 +124,9 @@ fn server(mounted: &Mounted) -> Value {
         if let Some(retry_in) = failure.retry_in {
             server["retry_in_ms"] = milliseconds(retry_in).into();
         }
+    }
+    if let Some(refused) = reload.and_then(|reload| reload.refused_of(entry.name.as_str())) {
+        server["refused"] = json!({"code": refused.code, "reason": refused.reason});
     }
     server
 }

@@ -66,7 +66,7 @@ pub(super) async fn answer(
 
 async fn arguments(gateway: &Gateway, tool: &str, parts: &Parts, body: Body) -> Result<Bytes, Problem> {
     body::check_is_json(&parts.headers)?;
-    let arguments = body::read(&parts.headers, body, gateway.http().body_max_bytes).await?;
+    let arguments = body::read(&parts.headers, body, gateway.body_max_bytes()).await?;
     if arguments.is_empty() {
         let detail =
             format!("the body is empty; send the arguments of `{tool}` as a JSON object, `{{}}` for none");

@@ -17,12 +17,14 @@ use serde_json::{Value, json};
 
 use super::{
     Gateway, Phase,
+    admin::{self, Entrance},
     admit::{self, host_of},
     asked::Asked,
     body,
     call::nearest,
     docs,
     held::held,
+    mcp::McpDoor,
     metrics,
     negotiate::{Form, form},
     pages,
@@ -34,23 +36,57 @@ use crate::{
     mount::{Mount, MountTable, Mounted, ProblemCode},
 };
 
-/// Everything the listener answers.
-pub(super) fn router(gateway: &Arc<Gateway>) -> Router {
+/// Where a router answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// The main listener; `[admin] listen` says whether what is for operators is there as well.
+    Main,
+    /// The listener of `[admin]`.
+    Admin,
+    /// The control socket.
+    Control,
+}
+
+/// Everything that is answered at `place`.
+pub(super) fn router(gateway: &Arc<Gateway>, place: Place) -> Router {
+    let mut router = Router::new().route("/servers", get(pages::servers));
+    if place != Place::Main || !gateway.has_admin_listener() {
+        let entrance = if place == Place::Control { Entrance::Socket } else { Entrance::Network };
+        router = router.merge(for_operators(entrance));
+    }
+    if place == Place::Main {
+        router = router
+            .route("/", get(pages::index))
+            .route("/openapi.json", get(pages::openapi))
+            .route("/problems", get(pages::problems))
+            .route("/problems/{code}", get(pages::problem))
+            .merge(docs::routes().with_state(()))
+            .fallback(below_prefixes);
+    } else {
+        router = router.fallback(nothing_here);
+    }
+    router
+        .method_not_allowed_fallback(not_a_get)
+        .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
+        .with_state(gateway.clone())
+}
+
+fn for_operators(entrance: Entrance) -> Router<Arc<Gateway>> {
     Router::new()
-        .route("/", get(pages::index))
-        .route("/servers", get(pages::servers))
-        .route("/openapi.json", get(pages::openapi))
         .route("/healthz", get(pages::alive))
         .route("/livez", get(pages::alive))
         .route("/readyz", get(pages::ready))
         .route("/metrics", get(metrics::metrics))
-        .route("/problems", get(pages::problems))
-        .route("/problems/{code}", get(pages::problem))
-        .merge(docs::routes().with_state(()))
-        .method_not_allowed_fallback(not_a_get)
-        .fallback(below_prefixes)
-        .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
-        .with_state(gateway.clone())
+        .merge(admin::routes(entrance))
+}
+
+/// Beside the main listener there are no servers.
+async fn nothing_here(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let asked = Asked::of(&request);
+    let detail = format!("nothing is served at `{}`", shortened(asked.uri.path()));
+    let available: Vec<&str> =
+        ["/servers", "/admin/reload"].into_iter().chain(pages::FOR_OPERATORS).collect();
+    Problem::new(ProblemCode::UnknownPath, detail).with("available", available).answer(&gateway, &asked)
 }
 
 /// Every page of the gateway is for reading.
@@ -63,17 +99,17 @@ async fn not_a_get(State(gateway): State<Arc<Gateway>>, request: Request) -> Res
 }
 
 const READ: &str = "GET, HEAD, OPTIONS";
-const CALL: &str = "POST, OPTIONS";
+pub(super) const CALL: &str = "POST, OPTIONS";
 const ENDPOINT: &str = "GET, HEAD, POST, DELETE, OPTIONS";
 
-fn options(allow: &'static str) -> Response {
+pub(super) fn options(allow: &'static str) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     response
 }
 
-fn not_allowed(method: &Method, allow: &'static str) -> Problem {
+pub(super) fn not_allowed(method: &Method, allow: &'static str) -> Problem {
     let method: String = method.as_str().chars().take(32).collect();
     Problem::new(ProblemCode::MethodNotAllowed, format!("`{method}` is not among {allow}"))
         .header(header::ALLOW, HeaderValue::from_static(allow))
@@ -118,7 +154,7 @@ async fn dispatch(gateway: &Arc<Gateway>, request: Request) -> Result<Response, 
     let (parts, body) = request.into_parts();
     // The path is copied out of the request, which the MCP door takes as a whole.
     let uri = parts.uri.clone();
-    let (mount, rest) = locate(gateway, uri.path())?;
+    let Located { mount, door, rest } = locate(gateway, uri.path())?;
     let target = target(rest);
     let allow = match target {
         Target::Endpoint => ENDPOINT,
@@ -134,24 +170,36 @@ async fn dispatch(gateway: &Arc<Gateway>, request: Request) -> Result<Response, 
         Target::Tool(tool) if parts.method == Method::POST => {
             rest::answer(gateway, &mount, tool, &parts, body).await
         }
-        Target::Endpoint => endpoint(gateway, &mount, parts, body).await,
+        Target::Endpoint => endpoint(gateway, &mount, &door, parts, body).await,
         _ => Err(not_allowed(&parts.method, allow)),
     }
 }
 
-fn locate<'p>(gateway: &Gateway, path: &'p str) -> Result<(Arc<Mount>, &'p str), Problem> {
-    let table = &gateway.served().table;
-    match table.find(path) {
-        Some((Mounted::Serving(mount), rest)) => Ok((mount.clone(), rest)),
+/// What serves a path. Held until the answer is made, so that it is not unloaded before.
+struct Located<'p> {
+    mount: Arc<Mount>,
+    door: Arc<McpDoor>,
+    /// What remains of the path below the prefix.
+    rest: &'p str,
+}
+
+fn locate<'p>(gateway: &Gateway, path: &'p str) -> Result<Located<'p>, Problem> {
+    let served = gateway.served();
+    match served.table.find(path) {
+        Some((Mounted::Serving(mount), rest)) => {
+            let door = served.door(mount).expect("each mount of a table has its door");
+            Ok(Located { mount: mount.clone(), door, rest })
+        }
         Some((failed, _)) => Err(unavailable(failed)),
         None if gateway.phase() == Phase::Starting => Err(Phase::Starting.problem()),
-        None => Err(unknown(table, path)),
+        None => Err(unknown(gateway, &served.table, path)),
     }
 }
 
 async fn endpoint(
     gateway: &Arc<Gateway>,
-    mount: &Arc<Mount>,
+    mount: &Mount,
+    door: &McpDoor,
     parts: Parts,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -165,10 +213,9 @@ async fn endpoint(
         _ => return Err(not_allowed(&parts.method, ENDPOINT)),
     };
     let body = match parts.method {
-        Method::POST => body::read(&parts.headers, body, gateway.http().body_max_bytes).await?,
+        Method::POST => body::read(&parts.headers, body, gateway.body_max_bytes()).await?,
         _ => Bytes::new(),
     };
-    let door = gateway.served().door(mount).ok_or_else(|| Phase::Starting.problem())?;
     let response = door.handle(parts, body).await;
     // Open until the last byte of the answer is on its way, or the client is gone.
     Ok(response.map(|body| held(body, open)))
@@ -222,7 +269,7 @@ fn nothing_below(mount: &Mount, rest: &str) -> Problem {
 }
 
 /// No server's prefix: is it a server that the client wants, or a page of the gateway?
-fn unknown(table: &MountTable, path: &str) -> Problem {
+fn unknown(gateway: &Gateway, table: &MountTable, path: &str) -> Problem {
     let prefixes: Vec<&str> = table.servers.iter().map(|mounted| mounted.entry().prefix.as_str()).collect();
     let near = prefixes.iter().find_map(|prefix| {
         let depth = prefix.matches('/').count();
@@ -235,9 +282,10 @@ fn unknown(table: &MountTable, path: &str) -> Problem {
         let detail = format!("no server is mounted at `{}`", shortened(path));
         return not_found(ProblemCode::UnknownServer, &detail, near).with("available", prefixes);
     }
-    let named = pages::PATHS.iter().map(|page| &page[1..]).filter(|name| !name.is_empty());
+    let pages = pages::paths(gateway);
+    let named = pages.iter().map(|page| &page[1..]).filter(|name| !name.is_empty());
     let near = nearest(path.trim_matches('/'), named).map(|near| format!("/{near}"));
-    let available: Vec<&str> = pages::PATHS.iter().copied().chain(prefixes).collect();
+    let available: Vec<&str> = pages.iter().copied().chain(prefixes).collect();
     let detail = format!("nothing is served at `{}`", shortened(path));
     not_found(ProblemCode::UnknownPath, &detail, near).with("available", available)
 }

@@ -1,10 +1,9 @@
 //! What every request shares: the mount table, the `[http]` table, and how many calls are open.
 
 use std::{
-    collections::HashMap,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
-        Arc, Weak,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -15,55 +14,33 @@ use futures_util::future::join_all;
 use tokio::{sync::Notify, time::timeout};
 
 use super::{
-    admit::Admission,
-    mcp::{McpDoor, Sealer},
+    mcp::Sealer,
     problem::Problem,
+    reloads::Reloads,
+    served::{Next, Served, Settings, Slot, Switched},
 };
 use crate::{
-    config::{Http, ServerName},
+    load::Instance,
     mount::{Mount, MountTable, Mounted, ProblemCode},
 };
 
-/// What every request shares. Called in this order: [`Gateway::new`], [`Gateway::install`], [`Gateway::begin_drain`],
-/// [`Gateway::wait_idle`], [`Gateway::close_sessions`].
+/// What every request shares. Called in this order: [`Gateway::new`], [`Gateway::install`], [`Gateway::switch`] as often as
+/// something changes, [`Gateway::begin_drain`], [`Gateway::wait_idle`], [`Gateway::close_sessions`].
 #[derive(Debug)]
 pub struct Gateway {
     /// Itself, for what goes on in the background.
     own: Weak<Self>,
     served: ArcSwap<Served>,
+    /// Held by whoever replaces what is served: a manifest that a plugin announces and a reload that takes the plugin
+    /// away must not undo each other.
+    switching: Mutex<()>,
     sealer: Arc<Sealer>,
-    http: Http,
+    reloads: Reloads,
     listen: SocketAddr,
-    admission: Admission,
     installed: AtomicBool,
     draining: AtomicBool,
     calls: AtomicUsize,
     idle: Notify,
-}
-
-/// A mount table, and the MCP door of each mount in it.
-#[derive(Debug, Default)]
-pub(super) struct Served {
-    pub(super) table: MountTable,
-    doors: HashMap<ServerName, Arc<McpDoor>>,
-}
-
-impl Served {
-    fn new(table: MountTable, sealer: &Arc<Sealer>) -> Self {
-        let mounts = table.servers.iter().filter_map(|mounted| match mounted {
-            Mounted::Serving(mount) => Some(mount),
-            _ => None,
-        });
-        let door = |mount: &Arc<Mount>| {
-            (mount.instance.entry().name.clone(), Arc::new(McpDoor::new(mount.clone(), sealer.clone())))
-        };
-        Self { doors: mounts.map(door).collect(), table }
-    }
-
-    /// The MCP door of a mount of this table.
-    pub(super) fn door(&self, mount: &Mount) -> Option<Arc<McpDoor>> {
-        self.doors.get(&mount.instance.entry().name).cloned()
-    }
 }
 
 /// Where the gateway is in its life.
@@ -83,13 +60,13 @@ pub struct CallGuard(Arc<Gateway>);
 
 impl Gateway {
     /// A gateway that is starting: it answers, but has no servers. `listen` is the address really bound.
-    pub fn new(http: Http, listen: SocketAddr) -> Arc<Self> {
+    pub fn new(settings: Settings, listen: SocketAddr) -> Arc<Self> {
         Arc::new_cyclic(|own| Self {
             own: own.clone(),
-            sealer: Arc::new(Sealer::new(http.state_secret.as_ref())),
-            served: ArcSwap::default(),
-            admission: Admission::new(&http, listen.ip()),
-            http,
+            sealer: Arc::new(Sealer::new(settings.http.state_secret.as_ref())),
+            served: ArcSwap::from_pointee(Served::nothing(settings, listen.ip())),
+            switching: Mutex::default(),
+            reloads: Reloads::default(),
             listen,
             installed: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -98,21 +75,42 @@ impl Gateway {
         })
     }
 
-    /// Serves `table` from the next request on; requests under way keep the table they began with. To be called in
-    /// a runtime, which follows what the table's servers say of changes.
+    /// Serves `table` for a start. To be called in a runtime, as [`Self::switch`] is.
     pub fn install(&self, table: MountTable) {
-        let served = Served::new(table, &self.sealer);
-        served.doors.values().for_each(|door| door.follow(self.own.clone()));
-        self.served.store(Arc::new(served));
+        let settings = self.served().settings.clone();
+        // Nothing was served before, and nobody has told it to stop.
+        let _ = self.switch(table.servers.into_iter().map(Slot::New).collect(), settings);
         self.installed.store(true, SeqCst);
     }
 
-    /// Serves `mount` in the place of the mount of the same instance, at the same door.
+    /// Serves `slots`, in this order, from the next request on; requests under way keep what they began with. To be called
+    /// in a runtime, which follows what the servers say of changes. `Err`: the gateway stops, so nothing is replaced any
+    /// more.
+    pub fn switch(&self, slots: Vec<Slot>, settings: Settings) -> Result<Switched, Vec<Slot>> {
+        let _switching = self.switching.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.phase() == Phase::Draining {
+            return Err(slots);
+        }
+        let before = self.served.load_full();
+        if before.settings.http.state_secret != settings.http.state_secret {
+            self.sealer.change(settings.http.state_secret.as_ref());
+        }
+        let Next { served, told, switched } = before.next(slots, settings, self.listen.ip(), &self.sealer);
+        served.doors().for_each(|door| door.follow(self.own.clone()));
+        self.served.store(Arc::new(served));
+        told.into_iter().for_each(|(door, replaced)| door.publish_differences(replaced));
+        Ok(switched)
+    }
+
+    /// Serves `mount` in the place of the mount of the same instance, at the same door, and tells clients what differs;
+    /// unless that instance serves no more.
     pub(super) fn replace(&self, mount: &Arc<Mount>) {
-        self.served.rcu(|served| match served.table.with(mount) {
-            Some(table) => Arc::new(Served { table, doors: served.doors.clone() }),
-            None => served.clone(),
-        });
+        let _switching = self.switching.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.served.load_full();
+        let (Some(served), Some(door)) = (before.with(mount), before.door(mount)) else { return };
+        let replaced = door.replace(mount.clone());
+        self.served.store(Arc::new(served));
+        door.publish_differences(replaced);
     }
 
     /// What is served now. To be held for short; clone the `Arc` out of it to keep it.
@@ -120,13 +118,34 @@ impl Gateway {
         self.served.load()
     }
 
-    /// The `[http]` table.
-    pub fn http(&self) -> &Http {
-        &self.http
+    /// The settings that hold now.
+    pub fn settings(&self) -> Settings {
+        self.served().settings.clone()
     }
 
-    pub(super) fn admission(&self) -> &Admission {
-        &self.admission
+    /// Whether what is for operators is on a listener of its own. Does not change while the gateway runs.
+    pub(super) fn has_admin_listener(&self) -> bool {
+        self.served().settings.admin.listen.is_some()
+    }
+
+    /// `[http] body_max_bytes`.
+    pub(super) fn body_max_bytes(&self) -> usize {
+        self.served().settings.http.body_max_bytes
+    }
+
+    /// Every server, in file order, as it is served now.
+    pub fn mounted(&self) -> Vec<Mounted> {
+        self.served().table.servers.clone()
+    }
+
+    /// The servers that are loaded now, in file order.
+    pub fn running(&self) -> Vec<Arc<Instance>> {
+        self.served().table.running()
+    }
+
+    /// What has become of attempts to change what is served.
+    pub fn reloads(&self) -> &Reloads {
+        &self.reloads
     }
 
     /// How a client on this machine reaches the gateway, e.g. `http://127.0.0.1:8000`; no slash at its end.
@@ -161,15 +180,16 @@ impl Gateway {
 
     /// Refuses new calls from now on, and ends streams that wait for changes. Pages still answer; `/readyz` says 503.
     pub fn begin_drain(&self) {
+        let _switching = self.switching.lock().unwrap_or_else(PoisonError::into_inner);
         self.draining.store(true, SeqCst);
-        self.served().doors.values().for_each(|door| door.begin_drain());
+        self.served().doors().for_each(|door| door.begin_drain());
     }
 
     /// Once no call is open: ends the sessions of 2025 clients and with them their streams. Takes a few seconds at most.
     pub async fn close_sessions(&self) {
         let served = self.served.load_full();
-        join_all(served.doors.values().map(|door| door.close_sessions())).await;
-        served.doors.values().for_each(|door| door.shut());
+        join_all(served.doors().map(|door| door.close_sessions())).await;
+        served.doors().for_each(|door| door.shut());
     }
 
     /// Calls that are open now.
@@ -217,6 +237,7 @@ impl Phase {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::config::Http;
 
     /// A gateway without servers that listens on 127.0.0.1:8000.
     pub(in crate::serve) fn gateway() -> Arc<Gateway> {
@@ -226,7 +247,7 @@ pub(super) mod tests {
             allowed_origins: vec!["https://app.example.com".into()],
             state_secret: None,
         };
-        Gateway::new(http, ([127, 0, 0, 1], 8000).into())
+        Gateway::new(Settings { http, ..Settings::default() }, ([127, 0, 0, 1], 8000).into())
     }
 
     #[tokio::test]
@@ -253,7 +274,7 @@ pub(super) mod tests {
     fn the_base_url_can_be_dialled() {
         let url = |listen: &str| {
             let listen = listen.parse().expect("the test's own address");
-            Gateway::new(gateway().http().clone(), listen).base_url()
+            Gateway::new(Settings::default(), listen).base_url()
         };
         assert_eq!(url("0.0.0.0:80"), "http://127.0.0.1:80");
         assert_eq!(url("[::]:80"), "http://[::1]:80");

@@ -12,9 +12,9 @@ use std::{
 use rmcp::model::ServerCapabilities;
 use tokio::sync::mpsc::Receiver;
 
-use super::{handler::Handler, hub::Change};
+use super::{handler::Handler, hub::Change, offer::Offer};
 use crate::{
-    load::{Manifest, Notice, chain},
+    load::{Instance, Manifest, Notice, chain},
     mount::Mount,
     serve::Gateway,
 };
@@ -22,15 +22,19 @@ use crate::{
 /// Least time between two manifests of one plugin: each costs the compiling of its schemas.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Passes on what `notices` bring, until the plugin is gone.
-pub(super) async fn follow(handler: Handler, mut notices: Receiver<Notice>, gateway: Weak<Gateway>) {
+/// Passes on what `notices` of `instance` bring, until the plugin is gone.
+pub(super) async fn follow(
+    handler: Handler,
+    instance: Arc<Instance>,
+    mut notices: Receiver<Notice>,
+    gateway: Weak<Gateway>,
+) {
     while let Some(notice) = notices.recv().await {
         match notice {
             Notice::Notification { method, params } => publish(&handler, change(&method, &params)),
             Notice::Manifest => {
-                let mount = handler.offer().mount.clone();
-                if let Some(json) = mount.instance.take_manifest() {
-                    remount(&handler, json, &gateway).await;
+                if let Some(json) = instance.take_manifest() {
+                    remount(&instance, json, &gateway).await;
                     tokio::time::sleep(PAUSE).await;
                 }
             }
@@ -55,6 +59,16 @@ fn publish(handler: &Handler, change: Option<Change>) {
     }
 }
 
+/// Tells clients what differs between `old` and what is offered now, if either has declared that it would.
+pub(super) fn publish_differences(handler: &Handler, old: &Offer) -> Vec<Change> {
+    let new = handler.offer();
+    let differing = differing(&old.mount.manifest, &new.mount.manifest);
+    let declared =
+        |change: &&Change| is_declared(old.capabilities(), change) || is_declared(new.capabilities(), change);
+    differing.iter().filter(declared).for_each(|change| handler.hub().publish(change));
+    differing
+}
+
 fn is_declared(offered: &ServerCapabilities, change: &Change) -> bool {
     let declared = match change {
         Change::Tools => offered.tools.as_ref().and_then(|tools| tools.list_changed),
@@ -65,12 +79,11 @@ fn is_declared(offered: &ServerCapabilities, change: &Change) -> bool {
     declared == Some(true)
 }
 
-/// Serves a new manifest in the place of the old one, and says what differs.
-async fn remount(handler: &Handler, json: Vec<u8>, gateway: &Weak<Gateway>) {
-    let old = handler.offer().mount.clone();
-    let server = old.instance.entry().name.clone();
+/// Serves a new manifest in the place of the old one.
+async fn remount(instance: &Arc<Instance>, json: Vec<u8>, gateway: &Weak<Gateway>) {
+    let server = instance.entry().name.clone();
     let compiled = tokio::task::spawn_blocking({
-        let instance = old.instance.clone();
+        let instance = instance.clone();
         move || {
             let manifest = Manifest::parse(&json).map_err(|error| chain(&error))?;
             Mount::of(instance, Arc::new(manifest)).map_err(|error| chain(&error))
@@ -85,12 +98,9 @@ async fn remount(handler: &Handler, json: Vec<u8>, gateway: &Weak<Gateway>) {
         // The gateway is stopping.
         Err(_) => return,
     };
-    let Some(gateway) = gateway.upgrade() else { return };
-    let differing = differing(&old.manifest, &mount.manifest);
-    tracing::info!(server = server.as_str(), tools = mount.tools.len(), ?differing, "manifest replaced");
-    gateway.replace(&mount);
-    handler.replace(mount);
-    differing.into_iter().for_each(|change| publish(handler, Some(change)));
+    if let Some(gateway) = gateway.upgrade() {
+        gateway.replace(&mount);
+    }
 }
 
 fn differing(old: &Manifest, new: &Manifest) -> Vec<Change> {

@@ -1,12 +1,12 @@
 //! One mount as an MCP server: what its requests and sessions share.
 //!
-//! In:   a mount, replaced when its plugin offers something else.
+//! In:   a mount, replaced when its plugin offers something else, or by the next generation of its server.
 //! Out:  what `methods` and `calls` answer from.
 //! Never: HTTP.
 
 #![expect(deprecated, reason = "rmcp marks logging as deprecated with the revision that will drop it")]
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -47,19 +47,24 @@ struct Shared {
 
 impl Handler {
     pub(super) fn new(mount: Arc<Mount>, sealer: Arc<Sealer>) -> Self {
-        let hub = Hub::new({
-            let instance = mount.instance.clone();
-            move |watch, uri: &str| {
-                let method = match watch {
-                    Watch::First => "resources/subscribe",
-                    Watch::Last => "resources/unsubscribe",
-                };
-                instance.notify(method, &json!({ "uri": uri }));
-            }
+        let shared = Arc::new_cyclic(|shared: &Weak<Shared>| {
+            let hub = Hub::new({
+                let shared = shared.clone();
+                move |watch, uri: &str| {
+                    let method = match watch {
+                        Watch::First => "resources/subscribe",
+                        Watch::Last => "resources/unsubscribe",
+                    };
+                    // Whoever serves now. Without a door nobody watches.
+                    if let Some(shared) = shared.upgrade() {
+                        shared.offer.load().mount.instance.notify(method, &json!({ "uri": uri }));
+                    }
+                }
+            });
+            let offer = ArcSwap::from_pointee(Offer::new(mount));
+            let (tasks, drain) = (Tasks::default(), CancellationToken::new());
+            Shared { offer, sealer, hub, tasks, drain }
         });
-        let offer = ArcSwap::from_pointee(Offer::new(mount));
-        let (tasks, drain) = (Tasks::default(), CancellationToken::new());
-        let shared = Arc::new(Shared { offer, sealer, hub, tasks, drain });
         Self { shared, session: Arc::default() }
     }
 
@@ -81,9 +86,15 @@ impl Handler {
         self.shared.offer.load_full()
     }
 
-    /// Offers `mount` from the next request on.
+    /// Offers `mount` from the next request on. Calls under way stay with the mount they began with.
     pub(super) fn replace(&self, mount: Arc<Mount>) {
-        self.shared.offer.store(Arc::new(Offer::new(mount)));
+        let is_other = !Arc::ptr_eq(&self.offer().mount.instance, &mount.instance);
+        let offer = Arc::new(Offer::new(mount));
+        if is_other {
+            self.shared.hub.retell(|| self.shared.offer.store(offer));
+        } else {
+            self.shared.offer.store(offer);
+        }
     }
 
     pub(super) fn sealer(&self) -> &Sealer {

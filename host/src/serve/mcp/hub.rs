@@ -95,6 +95,14 @@ impl Hub {
         Some(Membership { hub: self.clone(), id, member })
     }
 
+    /// Does `switch`, after which somebody else hears of watches, and tells them of all that is watched already. No watch
+    /// begins or ends in between.
+    pub(super) fn retell(&self, switch: impl FnOnce()) {
+        let state = lock(&self.state);
+        switch();
+        state.watched.keys().for_each(|uri| (self.tell)(Watch::First, uri));
+    }
+
     /// Tells everybody who wants to know.
     pub(super) fn publish(&self, change: &Change) {
         for member in lock(&self.state).members.values() {
@@ -224,6 +232,16 @@ mod tests {
         assert_eq!(last, ["Last a", "Last b"]);
         drop(one);
         assert!(lock(&hub.state).members.is_empty() && lock(&hub.state).watched.is_empty());
+    }
+
+    #[test]
+    fn who_takes_over_hears_of_all_that_is_watched() {
+        let (hub, told) = hub();
+        let member = hub.join([]).expect("there is room");
+        assert!(member.watch("a") && member.watch("b"));
+        member.unwatch("b");
+        hub.retell(|| lock(&told).clear());
+        assert_eq!(*lock(&told), ["First a"]);
     }
 
     #[test]

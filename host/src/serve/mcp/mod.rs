@@ -32,7 +32,7 @@ mod session;
 
 use std::{
     fmt,
-    sync::{Arc, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -45,16 +45,18 @@ use rmcp::transport::streamable_http_server::{
     SessionManager, StreamableHttpServerConfig, StreamableHttpService,
     session::{local::LocalSessionManager, never::NeverSessionManager},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::seal::Sealer;
 use self::{
     edge::{Envelope, Route},
     handler::{Handler, RawArguments},
+    offer::Offer,
     recency::{InUse, Recency},
     refusal::Refusal,
 };
 use crate::{
+    load::Instance,
     mount::Mount,
     serve::{Gateway, RequestId, held::held},
 };
@@ -80,6 +82,8 @@ pub struct McpDoor {
     main: StreamableHttpService<Handler, LocalSessionManager>,
     /// 2025 requests that stand alone: `main` would insist on a session.
     one_shot: StreamableHttpService<Handler, NeverSessionManager>,
+    /// Follows what the generation that serves now says of changes.
+    following: Mutex<Option<DropGuard>>,
     shut: CancellationToken,
 }
 
@@ -106,7 +110,8 @@ impl McpDoor {
             let config = transport(&shut).with_legacy_session_mode(false);
             StreamableHttpService::new(move || Ok(handler.anew()), Default::default(), config)
         };
-        Self { handler, sessions, recency: Recency::default(), main, one_shot, shut }
+        let (recency, following) = (Recency::default(), Mutex::default());
+        Self { handler, sessions, recency, main, one_shot, following, shut }
     }
 
     /// Answers one request to the mount's MCP URL: POST, GET for `text/event-stream`, DELETE.
@@ -209,11 +214,40 @@ impl McpDoor {
         Ok(response)
     }
 
-    /// Passes on what the plugin says of changes, until the door is shut. Once, and in a runtime.
+    /// Passes on what the plugin says of changes, until the door is shut or another generation serves. In a runtime.
     pub(super) fn follow(&self, gateway: Weak<Gateway>) {
-        if let Some(notices) = self.handler.offer().mount.instance.take_notices() {
-            let following = changes::follow(self.handler.anew(), notices, gateway);
-            tokio::spawn(self.shut.clone().run_until_cancelled_owned(following));
+        let instance = self.handler.offer().mount.instance.clone();
+        // `None`: somebody does already.
+        let Some(notices) = instance.take_notices() else { return };
+        let until = self.shut.child_token();
+        let following = changes::follow(self.handler.anew(), instance, notices, gateway);
+        tokio::spawn(until.clone().run_until_cancelled_owned(following));
+        *self.following.lock().unwrap_or_else(PoisonError::into_inner) = Some(until.drop_guard());
+    }
+
+    /// Whether `instance` is the generation that serves behind this door.
+    pub(super) fn serves(&self, instance: &Arc<Instance>) -> bool {
+        Arc::ptr_eq(&self.handler.offer().mount.instance, instance)
+    }
+
+    /// Serves `mount` from the next request on, which is of another generation of the same server, or offers something
+    /// else than before. Sessions, streams and tasks stay. Tell clients what differs once it is served everywhere:
+    /// [`Self::publish_differences`].
+    pub(super) fn replace(&self, mount: Arc<Mount>) -> Replaced {
+        let old = self.handler.offer();
+        self.handler.replace(mount);
+        Replaced(old)
+    }
+
+    /// Tells clients what of their lists has changed.
+    pub(super) fn publish_differences(&self, Replaced(old): Replaced) {
+        let differing = changes::publish_differences(&self.handler, &old);
+        let (server, tools) =
+            (old.mount.instance.entry().name.as_str(), self.handler.offer().mount.tools.len());
+        if Arc::ptr_eq(&old.mount.instance, &self.handler.offer().mount.instance) {
+            tracing::info!(server, tools, ?differing, "manifest replaced");
+        } else {
+            tracing::debug!(server, tools, ?differing, "generation replaced");
         }
     }
 
@@ -247,6 +281,10 @@ impl McpDoor {
         self.sessions.sessions.read().await.len()
     }
 }
+
+/// What a door has offered before.
+#[must_use = "clients are to be told what differs"]
+pub(super) struct Replaced(Arc<Offer>);
 
 /// rmcp's transport as every mount uses it.
 fn transport(shut: &CancellationToken) -> StreamableHttpServerConfig {

@@ -17,7 +17,7 @@ use rmcp::{
     },
 };
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::{
     load::{Manifest, TaskSupport, ToolSpec},
@@ -121,7 +121,8 @@ fn icons(manifest: &Manifest) -> Option<Vec<Icon>> {
     Some(icons).filter(|icons| !icons.is_empty())
 }
 
-/// What is declared and there. A list that may change or is made call by call may be empty.
+/// What is declared and there. A list that may change or is made call by call may be empty. Each list that is there may
+/// change, whatever the plugin says: by the next generation of the server.
 fn capabilities(manifest: &Manifest) -> ServerCapabilities {
     let empty = Map::new();
     let declared = manifest.capabilities.as_ref().unwrap_or(&empty);
@@ -132,8 +133,10 @@ fn capabilities(manifest: &Manifest) -> ServerCapabilities {
         let has_some = lists.iter().any(|(method, listed)| *listed || manifest.is_dynamic(method));
         if !has_some && !may_change {
             offered.shift_remove(name);
-        } else if details.is_none() {
-            offered.insert(name.into(), json!({}));
+        } else {
+            let mut details = details.cloned().unwrap_or_default();
+            details.insert("listChanged".into(), true.into());
+            offered.insert(name.into(), details.into());
         }
     };
     keep("tools", &[("tools/list", !manifest.tools.is_empty())]);
@@ -161,6 +164,9 @@ fn capabilities(manifest: &Manifest) -> ServerCapabilities {
         tracing::warn!(plugin = manifest.name, %error, "capabilities unreadable");
         let mut offered = ServerCapabilities::default();
         offered.tools = (!manifest.tools.is_empty()).then(Default::default);
+        if let Some(tools) = &mut offered.tools {
+            tools.list_changed = Some(true);
+        }
         offered
     })
 }
@@ -233,6 +239,8 @@ impl<T: Clone> List<T> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     fn offered(manifest: Value) -> Value {
@@ -246,15 +254,19 @@ mod tests {
     fn no_more_is_offered_than_is_there() {
         let tool = json!([{ "name": "t", "inputSchema": { "type": "object" } }]);
         assert_eq!(offered(json!({})), json!({}));
-        assert_eq!(offered(json!({ "tools": tool })), json!({ "tools": {} }));
+        let tools = json!({ "tools": { "listChanged": true } });
+        assert_eq!(offered(json!({ "tools": tool })), tools);
         let all = json!({ "tools": {}, "prompts": {}, "resources": {}, "extensions": { TASKS: {} } });
-        assert_eq!(offered(json!({ "capabilities": all, "tools": tool })), json!({ "tools": {} }));
+        assert_eq!(offered(json!({ "capabilities": all, "tools": tool })), tools);
         let may_change = json!({ "prompts": { "listChanged": true }, "logging": {}, "completions": {} });
         assert_eq!(offered(json!({ "capabilities": may_change })), may_change);
         let dynamic = json!({ "capabilities": { "prompts": {} }, "dynamic": ["prompts/list"] });
-        assert_eq!(offered(dynamic), json!({ "prompts": {} }));
+        assert_eq!(offered(dynamic), json!({ "prompts": { "listChanged": true } }));
         let skills = json!({ "extensions": { SKILLS: { "directoryRead": true } } });
-        let with_resources = json!({ "resources": {}, "extensions": { SKILLS: { "directoryRead": true } } });
+        let with_resources = json!({
+            "resources": { "listChanged": true },
+            "extensions": { SKILLS: { "directoryRead": true } },
+        });
         assert_eq!(offered(json!({ "capabilities": skills })), with_resources);
     }
 

@@ -3,10 +3,12 @@
 //! In:   the answers so far, the plugin's state, and what they belong to.
 //! Out:  an opaque text that only this gateway, or one with the same secret, takes back: unchanged, for the same
 //!       server, principal, method and parameters, and for ten minutes.
+//!       A secret that has been replaced is still good for what was sealed with it.
 //! Never: hides anything: what is sealed is signed, not encrypted. It came from that client or is meant for it.
 
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use rmcp::{
     ErrorData,
     model::{RequestStateCodec, RequestStateError, SealOptions},
@@ -22,7 +24,14 @@ const LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// Signs what clients carry. One for each gateway.
 #[derive(Debug)]
-pub struct Sealer(RequestStateCodec);
+pub struct Sealer(ArcSwap<Codecs>);
+
+#[derive(Debug)]
+struct Codecs {
+    current: Arc<RequestStateCodec>,
+    /// Of before the last change of the secret.
+    previous: Option<Arc<RequestStateCodec>>,
+}
 
 /// What sealed text belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -52,23 +61,30 @@ impl Carried {
 impl Sealer {
     /// Signs with `secret`, which replicas share, or with a random one that no other process knows.
     pub fn new(secret: Option<&Secret>) -> Self {
-        let key = match secret {
-            Some(secret) => secret.reveal().as_bytes().to_vec(),
-            // 366 random bits, from the system.
-            None => (0..3).flat_map(|_| Uuid::new_v4().into_bytes()).collect(),
-        };
-        Self(RequestStateCodec::try_new(key).expect("`Secret::LEAST` and 48 bytes are enough for it"))
+        Self(ArcSwap::from_pointee(Codecs { current: codec(secret), previous: None }))
+    }
+
+    /// Signs with another secret from now on.
+    pub fn change(&self, secret: Option<&Secret>) {
+        let previous = Some(self.0.load().current.clone());
+        self.0.store(Arc::new(Codecs { current: codec(secret), previous }));
     }
 
     pub(super) fn seal(&self, binding: Binding<'_>, carried: &Carried) -> String {
         let payload = serde_json::to_vec(carried).expect("answers and state are JSON");
         let binding = binding.text();
         let options = SealOptions::new().associated_data(binding.as_bytes()).ttl(LIFETIME);
-        self.0.seal_with(&payload, &options)
+        self.0.load().current.seal_with(&payload, &options)
     }
 
     pub(super) fn open(&self, binding: Binding<'_>, sealed: &str) -> Result<Carried, ErrorData> {
-        let opened = self.0.open_with(sealed, binding.text().as_bytes()).map_err(|error| match error {
+        let (codecs, binding) = (self.0.load(), binding.text());
+        let open = |codec: &RequestStateCodec| codec.open_with(sealed, binding.as_bytes());
+        let opened = match (open(&codecs.current), &codecs.previous) {
+            (Err(error), Some(previous)) => open(previous).map_err(|_| error),
+            (opened, _) => opened,
+        };
+        let opened = opened.map_err(|error| match error {
             RequestStateError::Expired => refused("`requestState` has expired; start the call again"),
             _ => refused(
                 "`requestState` is not one of this server's for this request; send it back unchanged, with the \
@@ -77,6 +93,15 @@ impl Sealer {
         })?;
         serde_json::from_slice(&opened).map_err(|_| refused("`requestState` is of another gateway version"))
     }
+}
+
+fn codec(secret: Option<&Secret>) -> Arc<RequestStateCodec> {
+    let key = match secret {
+        Some(secret) => secret.reveal().as_bytes().to_vec(),
+        // 366 random bits, from the system.
+        None => (0..3).flat_map(|_| Uuid::new_v4().into_bytes()).collect(),
+    };
+    Arc::new(RequestStateCodec::try_new(key).expect("`Secret::LEAST` and 48 bytes are enough for it"))
 }
 
 fn refused(text: &'static str) -> ErrorData {
@@ -164,6 +189,10 @@ mod tests {
         }
         let another = Sealer::new(None);
         assert!(another.open(binding("p", "tools/call", &params), &sealed).is_err());
+        sealer.change(None);
+        assert!(sealer.open(binding("p", "tools/call", &params), &sealed).is_ok(), "rounds under way go on");
+        sealer.change(None);
+        assert!(sealer.open(binding("p", "tools/call", &params), &sealed).is_err());
     }
 
     #[test]
@@ -173,7 +202,7 @@ mod tests {
         let binding = binding("", "m", &params);
         let (text, payload) = (binding.text(), serde_json::to_vec(&carried()).expect("JSON"));
         let options = SealOptions::new().associated_data(text.as_bytes()).ttl(Duration::ZERO);
-        let sealed = sealer.0.seal_with(&payload, &options);
+        let sealed = sealer.0.load().current.seal_with(&payload, &options);
         std::thread::sleep(Duration::from_millis(2));
         let error = sealer.open(binding, &sealed).expect_err("it has expired");
         assert_eq!(

@@ -24,9 +24,9 @@ impl fmt::Debug for Servers {
 }
 
 /// A series of a family: its labels, in order, and its value.
-type Series<'a, const LABELS: usize, V> = ([(&'static str, &'a str); LABELS], V);
+pub(super) type Series<'a, const LABELS: usize, V> = ([(&'static str, &'a str); LABELS], V);
 
-fn gauges<'a, const LABELS: usize, V>(
+pub(super) fn gauges<'a, const LABELS: usize, V>(
     encoder: &mut DescriptorEncoder<'_>,
     [name, help]: [&str; 2],
     series: impl Iterator<Item = Series<'a, LABELS, V>>,
@@ -42,7 +42,7 @@ where
 }
 
 /// `name` is without `_total`, which the encoder adds.
-fn counters<'a, const LABELS: usize>(
+pub(super) fn counters<'a, const LABELS: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     [name, help]: [&str; 2],
     series: impl Iterator<Item = Series<'a, LABELS, u64>>,

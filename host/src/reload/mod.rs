@@ -1,0 +1,213 @@
+//! Around the five steps, reload: takes them again for what has changed, while what has not goes on serving.
+//!
+//! In:   gateway.toml, the libraries, and a change of one of them, SIGHUP, or somebody who asks.
+//! Out:  another mount table, switched to at once, what it replaced unloaded; or everything as it was, and why.
+//! Fails: never: what cannot be served is refused, and what would have been replaced goes on.
+//! Never: two at a time; anything once the gateway drains.
+//!
+//! What gateway.toml says is taken as a whole or not at all: if one server that it adds or changes does not start, nothing of
+//! it is done. A library that has changed under an entry that has not is a matter of that server alone.
+
+mod keeper;
+mod plan;
+mod told;
+mod watch;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::runtime::Handle;
+
+use crate::{
+    config::{Config, ServerEntry},
+    load::{Discovery, Loader, Stamp},
+    serve::{Gateway, Outcome, Reload, ReloadRequest, Trigger},
+    unload::Retirements,
+};
+use keeper::Keeper;
+use watch::{Seen, Watched, libraries_in, watch};
+
+/// What the servers of a gateway were first loaded from.
+#[derive(Debug)]
+pub struct Origin {
+    config: Config,
+    discovery: Discovery,
+    entries: Vec<ServerEntry>,
+    seen: Seen,
+}
+
+impl Origin {
+    /// Looks for what `config` wants served, before any of it is loaded: what changes later is found to have changed.
+    pub fn of(config: Config) -> Self {
+        let mut discovery = Discovery::default();
+        let mut entries = config.servers.clone();
+        let mut seen = Seen { files: HashMap::new(), folder: config.plugins.autoload_from.clone() };
+        let mut see = |path: &Path| {
+            seen.files.insert(path.to_owned(), Some(Stamp::of(path)));
+        };
+        see(&config.path);
+        if let Some(folder) = &config.plugins.autoload_from {
+            libraries_in(folder).iter().for_each(|path| see(path));
+            match discovery.look(folder, &config.servers, &|_| false) {
+                Ok(found) => {
+                    entries.extend(found.entries);
+                    for ignored in found.ignored {
+                        let (file, reason) = (ignored.path.display(), ignored.reason);
+                        tracing::warn!(%file, reason, "file in the plugins folder ignored");
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(folder = %folder.display(), %error, "plugins folder cannot be read");
+                }
+            }
+        }
+        entries.iter().for_each(|entry| see(&entry.plugin));
+        Self { config, discovery, entries, seen }
+    }
+
+    /// The servers to load, in load order: those of gateway.toml, then those that were discovered.
+    pub fn entries(&self) -> &[ServerEntry] {
+        &self.entries
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+/// Reloads on its own thread, and watches the files on another.
+#[derive(Debug)]
+pub struct Reloader {
+    gateway: Arc<Gateway>,
+    watched: Arc<Watched>,
+    ended: Receiver<()>,
+}
+
+impl Reloader {
+    /// Takes requests, and watches the files, from now on. `listens_elsewhere`: whether the command line says where to listen.
+    pub fn start(
+        origin: Origin,
+        listens_elsewhere: bool,
+        loader: Loader,
+        gateway: &Arc<Gateway>,
+        retirements: &Arc<Retirements>,
+        runtime: &Handle,
+    ) -> io::Result<Self> {
+        let (asked, requests) = mpsc::channel();
+        let (end, ended) = mpsc::channel();
+        let watched = Arc::new(Watched::default());
+        watched.acted_upon(origin.seen.clone());
+        let libraries = origin.entries.iter().map(|entry| &entry.plugin);
+        let examined =
+            libraries.filter_map(|path| Some((path.clone(), origin.seen.files.get(path).copied()??)));
+        let keeper = Keeper {
+            gateway: gateway.clone(),
+            loader,
+            discovery: origin.discovery,
+            retirements: retirements.clone(),
+            runtime: runtime.clone(),
+            watched: watched.clone(),
+            config: origin.config,
+            listens_elsewhere,
+            examined: examined.collect(),
+            seen: origin.seen,
+            refused: BTreeMap::new(),
+        };
+        thread::Builder::new().name("reload".into()).spawn(move || {
+            serve(keeper, &requests);
+            // Its receiver may have given up.
+            let _ = end.send(());
+        })?;
+        thread::Builder::new().name("watch".into()).spawn({
+            let (watched, asked) = (watched.clone(), asked.clone());
+            move || watch(&watched, &asked)
+        })?;
+        gateway.reloads().hand_to(Some(asked));
+        Ok(Self { gateway: gateway.clone(), watched, ended })
+    }
+
+    /// Takes no more requests. One under way goes on until it would switch, which it does no more once the gateway drains.
+    pub fn close(&self) {
+        self.watched.end();
+        self.gateway.reloads().hand_to(None);
+    }
+
+    /// Waits until nothing is being loaded any more, at most `limit`. `false`: something still is. Blocks.
+    pub fn finish(self, limit: Duration) -> bool {
+        !matches!(self.ended.recv_timeout(limit), Err(RecvTimeoutError::Timeout))
+    }
+}
+
+/// Does what is asked, one after the other, until nobody can ask any more.
+fn serve(mut keeper: Keeper, requests: &Receiver<ReloadRequest>) {
+    let mut last: Option<Arc<Reload>> = None;
+    while let Ok(first) = requests.recv() {
+        // Whoever has asked by now wants what is on the disk by now: one look serves them all.
+        let all: Vec<ReloadRequest> = std::iter::once(first).chain(requests.try_iter()).collect();
+        if keeper.is_stopping() {
+            return;
+        }
+        let asked = all.iter().find(|request| request.settled.is_none());
+        let request = asked.unwrap_or(&all[0]);
+        let (trigger, settled) = (request.trigger, request.settled.as_ref());
+        // What it shares is replaced as a whole, so that nothing is left half-changed.
+        let looked = catch_unwind(AssertUnwindSafe(|| keeper.look(trigger, settled)));
+        let Ok(looked) = looked else {
+            tracing::error!(trigger = trigger.word(), "reload panicked");
+            continue;
+        };
+        let Some(reload) = looked.map(Arc::new) else { continue };
+        note(&reload, last.as_deref());
+        keeper.gateway.reloads().note(reload.clone());
+        for request in all {
+            // Who asked may be gone.
+            let _ = request.answer.send(reload.clone());
+        }
+        last = Some(reload);
+    }
+}
+
+/// Logs what came of a look; what stands since the one before is said again only to who asks.
+fn note(reload: &Reload, before: Option<&Reload>) {
+    let (trigger, elapsed_ms) = (reload.trigger.word(), reload.took.as_micros() as f64 / 1000.0);
+    let is_asked = reload.trigger != Trigger::Change;
+    for refused in &reload.refused {
+        if is_asked || before.is_none_or(|before| !before.refused.contains(refused)) {
+            let (server, code, reason) = (refused.server.as_deref(), refused.code, refused.to_string());
+            tracing::error!(trigger, server, code, reason, "reload refused");
+        }
+    }
+    for waiting in &reload.waiting {
+        if before.is_none_or(|before| !before.waiting.contains(waiting)) {
+            let (key, holds, written) = (waiting.key, &waiting.holds, &waiting.written);
+            tracing::warn!(key, holds, written, "a change takes a restart");
+        }
+    }
+    for (file, reason) in &reload.ignored {
+        if before
+            .is_none_or(|before| !before.ignored.iter().any(|(other, why)| (other, why) == (file, reason)))
+        {
+            tracing::warn!(file, reason, "file in the plugins folder ignored");
+        }
+    }
+    let changes: Vec<String> =
+        reload.changes.iter().map(|change| format!("{} {}", change.server, change.what.word())).collect();
+    if !changes.is_empty() || !reload.settings.is_empty() {
+        let said = |list: String| Some(list).filter(|list| !list.is_empty());
+        let (changes, settings) = (said(changes.join(", ")), said(reload.settings.join(", ")));
+        tracing::info!(trigger, changes, settings, elapsed_ms, "reloaded");
+    } else if is_asked && reload.outcome == Outcome::Unchanged {
+        tracing::info!(trigger, elapsed_ms, "nothing to reload");
+    }
+}
