@@ -20,6 +20,7 @@ mod library;
 mod lifecycle;
 mod rmcp_plugin;
 mod stop;
+mod swaps;
 mod tidy;
 mod trial;
 mod unload;

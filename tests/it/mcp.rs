@@ -23,12 +23,12 @@ async fn client(url: String, lifecycle: ClientLifecycleMode) -> Result<RunningSe
     Ok(().serve_with_lifecycle(StreamableHttpClientTransport::from_uri(url), lifecycle).await?)
 }
 
-fn modern() -> ClientLifecycleMode {
+pub(super) fn modern() -> ClientLifecycleMode {
     ClientLifecycleMode::Discover { preferred_versions: vec![ProtocolVersion::V_2026_07_28] }
 }
 
 /// As clients did until 2026: a session.
-fn legacy() -> ClientLifecycleMode {
+pub(super) fn legacy() -> ClientLifecycleMode {
     ClientLifecycleMode::Initialize
 }
 

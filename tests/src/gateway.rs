@@ -234,6 +234,11 @@ impl Gateway {
         self.send(request.body(body.into()).expect("a request")).await.expect("an answer")
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal, such as `TERM`.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();

@@ -7,6 +7,7 @@ mod proxy;
 
 pub mod loaded;
 pub mod process;
+pub mod traffic;
 
 pub use child::in_child;
 pub use folder::{Folder, built};

@@ -13,6 +13,7 @@ mod failure;
 mod fuzz;
 mod gateway;
 mod soak;
+mod swaps;
 mod tools;
 mod variants;
 mod vendor;
@@ -40,6 +41,8 @@ usage: cargo xtask VERB
                              load, call and unload greet and the fixture uses_everything, N times each (10,000), in a
                              release build: each time all of it has to be gone, and nothing may grow; under valgrind
                              in fewer rounds, for a minute
+  swaps [TIMES]              one build of greet for another, 1,000 times, in a release build under a load of 64
+                             connections through every door: no call may fail, every old library has to be gone
   artifacts [--out DIR]      what the tests open: every plugin, every fixture, the gateway, and variants of some with
                              other versions of plugin-api, in DIR (target/test-artifacts), which is the last line
                              on stdout
@@ -73,6 +76,7 @@ fn dispatch(verb: &str, args: Vec<String>) -> Result<()> {
         "conformance" => conformance::run(&args),
         "fuzz" => fuzz::run(&args),
         "soak" => soak::soak(&args),
+        "swaps" => swaps::swaps(&args),
         "vendor-ui" => vendor::vendor_ui(&args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -1,5 +1,6 @@
 //! Plugins and gateways as other people build them, for the tests of the compatibility rule in `plugin-api/ABI.md`:
-//! with an older or newer plugin-api, with one that broke the rule, and with other compilers' options and crates.
+//! with an older or newer plugin-api, with one that broke the rule, and with other compilers' options and crates. And the next
+//! builds of a plugin, for the tests that swap one for another.
 //!
 //! Each is a patched copy of the part of the workspace it needs, in `<target>/variants/<name>`, built into the target
 //! folder of the workspace itself, so that what comes from the registry is compiled once for all of them.
@@ -36,6 +37,8 @@ enum How {
     Plugin,
     /// As the tests' gateway is.
     Gateway,
+    /// As plugins are that are released.
+    Released,
     /// As small as cargo can make it, from the release profile.
     Small,
     /// With crates that Cargo.lock does not have, and so with the registry if cargo has not seen them yet.
@@ -69,7 +72,16 @@ fn all() -> Vec<Variant> {
         variant("small", vec![], How::Small),
         variant("other_crates", patch::other_crates(), How::OtherCrates),
         variant("panic_abort", vec![], How::PanicAborts),
+        variant("other_words", patch::other_words(), How::Plugin),
+        variant("other_table", patch::other_table(), How::Plugin),
     ]
+}
+
+/// Another build of `greet`, released, to be swapped for the first.
+pub(crate) fn build_other_greet(workspace: &Workspace) -> Result<PathBuf> {
+    let variant = Variant { name: "other_released", patches: patch::other_words(), how: How::Released };
+    let tree = variant.tree(workspace, Tree::read(&workspace.root, &["plugin-api", "plugins/greet"])?)?;
+    variant.build(workspace, &tree)
 }
 
 /// Builds every variant and installs it in `folder`. The caller holds the lock.
@@ -127,7 +139,7 @@ impl Variant {
         let features = match self.how {
             How::Plugin | How::PanicAborts => workspace.crates_of_plugins(),
             How::Gateway => workspace.crates_of_all(),
-            How::Small | How::OtherCrates => String::new(),
+            How::Released | How::Small | How::OtherCrates => String::new(),
         };
         tree.add(&format!("{target}/features/Cargo.toml"), patch::features(&features));
         tree.add(&format!("{target}/features/src/lib.rs"), String::new());
@@ -143,8 +155,11 @@ impl Variant {
         command
             .arg(if self.how == How::PanicAborts { "rustc" } else { "build" })
             .args(["-p", self.package()]);
+        if matches!(self.how, How::Released | How::Small) {
+            command.arg("--release");
+        }
         if self.how == How::Small {
-            command.arg("--release").envs(SMALL);
+            command.envs(SMALL);
         }
         command
     }

@@ -13,6 +13,7 @@ pub(super) struct Patch {
 
 const ABI: &str = "plugin-api/src/abi.rs";
 const GREET: &str = "plugins/greet/Cargo.toml";
+const GREET_CODE: &str = "plugins/greet/src/lib.rs";
 const HOST: &str = "host/Cargo.toml";
 const EXPORT: &str = "plugin-api/src/glue/export.rs";
 const GLUE: &str = "plugin-api/src/glue/mod.rs";
@@ -230,4 +231,16 @@ pub(super) fn other_crates() -> Vec<Patch> {
         exact("\nserde_json = { version = \"1\"", "1.0.140"),
         exact("\ntokio = { version = \"1.53.3\"", "1.53.3"),
     ]
+}
+
+/// `greet` says something else.
+pub(super) fn other_words() -> Vec<Patch> {
+    let words = "Ok(format!(\"Hello, {}!\", args.user_name))";
+    vec![replace(GREET_CODE, words, words.replace("Hello", "Good day"))]
+}
+
+/// `greet` says something else, and has a tool more.
+pub(super) fn other_table() -> Vec<Patch> {
+    let tool = "Ok(Plugin::new().tool(\"alsoHai\", \"Greets once more.\", crate::echo_hai)";
+    [other_words(), vec![replace(GREET_CODE, "Ok(Plugin::new()", tool)]].concat()
 }
