@@ -67,8 +67,8 @@ pub enum RunError {
 /// `gateway serve`: all five steps, and again those that a change asks for. Returns after an orderly stop.
 pub fn run(args: &ServeArgs) -> Result<(), RunError> {
     let began = Instant::now();
-    let mut config = config::read(&args.config)?;
-    config.listen = args.listen.unwrap_or(config.listen);
+    let origin = Origin::read(&args.config, args.listen)?;
+    let config = origin.config();
     observe::start(&config.log);
     // Before the plugins: a port in use is to cost nothing, and a signal is not to be missed.
     let listening = Listening::bind(config.listen)?;
@@ -79,8 +79,10 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
         Signals::watch()?
     };
 
-    let origin = Origin::of(config);
-    let loader = Loader::new(&origin.config().plugins);
+    for ignored in origin.ignored() {
+        tracing::warn!(file = %ignored.path.display(), reason = ignored.reason, "file in the plugins folder ignored");
+    }
+    let loader = Loader::new(&config.plugins);
     let table = MountTable::new(loader.load_all(origin.entries()));
     for (mounted, failure) in table.servers.iter().filter_map(|server| Some((server, server.failure()?))) {
         tracing::error!(server = mounted.entry().name.as_str(), error = failure.reason, "server failed");
@@ -89,13 +91,13 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
         unload::unload_all(&table.running());
         return Err(RunError::Required { server });
     }
-    let gateway = Gateway::new(Settings::of(origin.config()), listening.address());
-    announce(origin.config(), &table, &gateway.base_url(), began.elapsed());
+    let gateway = Gateway::new(Settings::of(config), listening.address());
+    announce(config, &table, &gateway.base_url(), began.elapsed());
     let retirements = Arc::new(Retirements::default());
     let served = {
         let _runtime = runtime.enter();
         gateway.install(table);
-        let serving = Served { listening, admin, listens_elsewhere: args.listen.is_some(), signals };
+        let serving = Served { listening, admin, signals };
         serving.until_stopped(&runtime, origin, loader, &gateway, &retirements)
     };
     unload::unload_all(&gateway.running());
@@ -108,8 +110,6 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
 struct Served {
     listening: Listening,
     admin: Option<Listening>,
-    /// Whether the command line says where to listen.
-    listens_elsewhere: bool,
     signals: Signals,
 }
 
@@ -124,8 +124,7 @@ impl Served {
         retirements: &Arc<Retirements>,
     ) -> Result<(), RunError> {
         let mut control = control_socket(origin.config());
-        let reloader =
-            Reloader::start(origin, self.listens_elsewhere, loader, gateway, retirements, runtime.handle())?;
+        let reloader = Reloader::start(origin, loader, gateway, retirements, runtime.handle())?;
         let mut stop = self.signals.follow(gateway);
         let mut serving = self.listening.serve(gateway)?;
         let mut others = Vec::new();

@@ -9,27 +9,32 @@ use unicode_width::UnicodeWidthStr;
 
 use super::Outcome;
 use crate::{
-    config::{self, Config, ConfigError},
+    config::{Config, ConfigError},
     load::{self, Loader},
     mount::{MountTable, Mounted},
+    reload::Origin,
     unload,
 };
 
 /// Checks the file at `path` and starts every server in it. The report goes to `out`, what is wrong with the file to `err`.
 pub fn check(path: &Path, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Outcome> {
-    let config = match config::read(path) {
-        Ok(config) => config,
+    let origin = match Origin::read(path, None) {
+        Ok(origin) => origin,
         Err(error) => {
             tell(&error, path, err)?;
             return Ok(Outcome::BadFile);
         }
     };
-    if config.servers.is_empty() {
+    for ignored in origin.ignored() {
+        writeln!(err, "warning: `{}` is ignored: {}", ignored.path.display(), ignored.reason)?;
+    }
+    let config = origin.config();
+    if origin.entries().is_empty() {
         let path = path.display();
         writeln!(err, "warning: {path} has no [[server]] table: the gateway would serve nothing")?;
     }
-    let table = MountTable::new(Loader::new(&config.plugins).load_all(&config.servers));
-    let written = report(&config, &table.servers, out);
+    let table = MountTable::new(Loader::new(&config.plugins).load_all(origin.entries()));
+    let written = report(config, &table.servers, out);
     let failed = table.servers.iter().any(|mounted| mounted.failure().is_some());
     // Also after a failed write: no library may be left running.
     unload::unload_all(&table.running());
@@ -85,7 +90,7 @@ fn counted(count: usize, thing: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::ServerEntry;
+    use crate::config::{self, ServerEntry};
     use crate::load::{Failed, LoadError, Server};
 
     #[test]

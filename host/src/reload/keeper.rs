@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 
 use super::{
     plan::{File, State, Step, step},
-    told::{refusal, refusals_of_config, settings_changed, waiting},
+    told::{refusal, refusals_of_config, settings_changed, unreadable, waiting},
     watch::{PAUSE, Seen, Watched, libraries_in},
 };
 use crate::{
@@ -362,10 +362,8 @@ impl NotWanted {
     }
 
     fn of_folder(folder: &Path, error: &std::io::Error) -> Self {
-        let reason = format!(
-            "cannot read `{}`, where `[plugins] autoload` looks: {error}; make the folder, or set `autoload = false`",
-            folder.display()
-        );
+        let Ignored { path, reason } = unreadable(folder, error);
+        let reason = format!("`{}`: {reason}", path.display());
         let told = vec![Refused { server: None, code: "bad_folder", reason, place: None }];
         Self { told, report: None }
     }

@@ -16,6 +16,7 @@ mod watch;
 use std::{
     collections::{BTreeMap, HashMap},
     io,
+    net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
@@ -29,8 +30,8 @@ use std::{
 use tokio::runtime::Handle;
 
 use crate::{
-    config::{Config, ServerEntry},
-    load::{Discovery, Loader, Stamp},
+    config::{self, Config, ConfigError, ServerEntry},
+    load::{Discovery, Ignored, Loader, Stamp},
     serve::{Gateway, Outcome, Reload, ReloadRequest, Trigger},
     unload::Retirements,
 };
@@ -41,43 +42,51 @@ use watch::{Seen, Watched, libraries_in, watch};
 #[derive(Debug)]
 pub struct Origin {
     config: Config,
+    /// Whether the command line says where to listen.
+    listens_elsewhere: bool,
     discovery: Discovery,
     entries: Vec<ServerEntry>,
+    ignored: Vec<Ignored>,
     seen: Seen,
 }
 
 impl Origin {
-    /// Looks for what `config` wants served, before any of it is loaded: what changes later is found to have changed.
-    pub fn of(config: Config) -> Self {
+    /// Reads the file at `path` and looks for what it wants served. `listen`: where to listen, whatever the file says. What
+    /// changes later, before it is loaded too, is found to have changed.
+    pub fn read(path: &Path, listen: Option<SocketAddr>) -> Result<Self, ConfigError> {
+        let own = Stamp::of(path);
+        let mut config = config::read(path)?;
+        config.listen = listen.unwrap_or(config.listen);
         let mut discovery = Discovery::default();
-        let mut entries = config.servers.clone();
+        let (mut entries, mut ignored) = (config.servers.clone(), Vec::new());
         let mut seen = Seen { files: HashMap::new(), folder: config.plugins.autoload_from.clone() };
+        seen.files.insert(config.path.clone(), Some(own));
         let mut see = |path: &Path| {
             seen.files.insert(path.to_owned(), Some(Stamp::of(path)));
         };
-        see(&config.path);
         if let Some(folder) = &config.plugins.autoload_from {
             libraries_in(folder).iter().for_each(|path| see(path));
             match discovery.look(folder, &config.servers, &|_| false) {
                 Ok(found) => {
                     entries.extend(found.entries);
-                    for ignored in found.ignored {
-                        let (file, reason) = (ignored.path.display(), ignored.reason);
-                        tracing::warn!(%file, reason, "file in the plugins folder ignored");
-                    }
+                    ignored = found.ignored;
                 }
-                Err(error) => {
-                    tracing::warn!(folder = %folder.display(), %error, "plugins folder cannot be read");
-                }
+                Err(error) => ignored.push(told::unreadable(folder, &error)),
             }
         }
         entries.iter().for_each(|entry| see(&entry.plugin));
-        Self { config, discovery, entries, seen }
+        let listens_elsewhere = listen.is_some();
+        Ok(Self { config, listens_elsewhere, discovery, entries, ignored, seen })
     }
 
     /// The servers to load, in load order: those of gateway.toml, then those that were discovered.
     pub fn entries(&self) -> &[ServerEntry] {
         &self.entries
+    }
+
+    /// What in the folder of `autoload` is no server, and why.
+    pub fn ignored(&self) -> &[Ignored] {
+        &self.ignored
     }
 
     /// The configuration.
@@ -95,10 +104,9 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Takes requests, and watches the files, from now on. `listens_elsewhere`: whether the command line says where to listen.
+    /// Takes requests, and watches the files, from now on.
     pub fn start(
         origin: Origin,
-        listens_elsewhere: bool,
         loader: Loader,
         gateway: &Arc<Gateway>,
         retirements: &Arc<Retirements>,
@@ -119,7 +127,7 @@ impl Reloader {
             runtime: runtime.clone(),
             watched: watched.clone(),
             config: origin.config,
-            listens_elsewhere,
+            listens_elsewhere: origin.listens_elsewhere,
             examined: examined.collect(),
             seen: origin.seen,
             refused: BTreeMap::new(),

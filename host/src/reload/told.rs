@@ -1,8 +1,10 @@
 //! What a reload says of gateway.toml and of servers, in the words of [`Reload`](crate::serve::Reload).
 
+use std::{io, path::Path};
+
 use crate::{
     config::{Config, ConfigError, LogFormat, ServerEntry},
-    load::chain,
+    load::{Ignored, chain},
     mount::Failure,
     serve::{Refused, Waiting},
 };
@@ -25,6 +27,14 @@ pub(super) fn refusals_of_config(error: &ConfigError) -> Vec<Refused> {
         refused(reason, Some(place))
     });
     each.collect()
+}
+
+/// That there is no telling which plugins are there.
+pub(super) fn unreadable(folder: &Path, error: &io::Error) -> Ignored {
+    let reason = format!(
+        "`[plugins] autoload` looks there, and cannot: {error}; make the folder, or set `autoload = false`"
+    );
+    Ignored { path: folder.to_owned(), reason }
 }
 
 /// The tables, beside those of servers, that say something else, apart from what takes a restart.

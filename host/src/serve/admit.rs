@@ -49,7 +49,8 @@ pub(super) async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Requ
 /// Who may ask.
 #[derive(Debug, Clone)]
 pub(super) struct Admission {
-    listen: IpAddr,
+    /// The addresses of the listeners.
+    listen: Vec<IpAddr>,
     hosts: Vec<String>,
     origins: Vec<String>,
 }
@@ -66,7 +67,7 @@ pub(super) fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a st
 }
 
 impl Admission {
-    pub(super) fn new(http: &Http, listen: IpAddr) -> Self {
+    pub(super) fn new(http: &Http, listen: Vec<IpAddr>) -> Self {
         let origins = http.allowed_origins.iter().map(|origin| origin.trim_end_matches('/').to_owned());
         Self { listen, hosts: http.allowed_hosts.clone(), origins: origins.collect() }
     }
@@ -97,7 +98,9 @@ impl Admission {
     /// An address cannot be rebound, so a gateway that listens on every address of its machine answers to each.
     fn is_listened_at(&self, name: &str) -> bool {
         let asked_for = name.parse::<IpAddr>();
-        asked_for.is_ok_and(|ip| self.listen.is_unspecified() || ip.to_canonical() == self.listen)
+        let is_at =
+            |ip: IpAddr| self.listen.iter().any(|own| own.is_unspecified() || ip.to_canonical() == *own);
+        asked_for.is_ok_and(is_at)
     }
 
     fn knows_origin(&self, origin: &str, host: &str) -> bool {
@@ -161,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_gateway_on_every_address_answers_to_addresses_but_not_to_names() {
-        let everywhere = Admission::new(&gateway().settings().http, IpAddr::from([0, 0, 0, 0]));
+        let everywhere = Admission::new(&gateway().settings().http, vec![IpAddr::from([0, 0, 0, 0])]);
         assert!(everywhere.knows_host("192.0.2.1:8000"));
         assert!(!everywhere.knows_host("evil.example"));
     }

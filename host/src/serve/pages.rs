@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::{
-    Gateway, Phase, Reload,
+    Gateway, Phase, Refused, Reload,
     asked::Asked,
     body,
     html::{self, Escaped},
@@ -43,7 +43,7 @@ pub(super) fn paths(gateway: &Gateway) -> Vec<&'static str> {
 pub(super) async fn index(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
     let (table, pages) = (&gateway.served().table, paths(&gateway));
     let mut response = if form(&headers) == Form::Html {
-        html::page("gateway", &index_html(&table.servers, &pages))
+        html::page("gateway", &index_html(&table.servers, &pages, gateway.reloads().last().as_deref()))
     } else {
         let servers: Vec<Value> = table.servers.iter().map(|mounted| server(mounted, None)).collect();
         let index = json!({
@@ -58,7 +58,7 @@ pub(super) async fn index(State(gateway): State<Arc<Gateway>>, headers: HeaderMa
     response
 }
 
-fn index_html(servers: &[Mounted], pages: &[&str]) -> String {
+fn index_html(servers: &[Mounted], pages: &[&str], reload: Option<&Reload>) -> String {
     let mut page = String::from("<h1>gateway</h1>\n<h2>Servers</h2>\n<dl>\n");
     for mounted in servers {
         let entry = mounted.entry();
@@ -73,7 +73,16 @@ fn index_html(servers: &[Mounted], pages: &[&str]) -> String {
         // Writing into a `String` cannot fail.
         let _ = writeln!(page, "<dt><a href=\"{prefix}\">{name}</a></dt><dd>{state}</dd>");
     }
-    page.push_str("</dl>\n<h2>Pages</h2>\n<ul>\n");
+    page.push_str("</dl>\n");
+    let refused: Vec<&Refused> = reload.iter().flat_map(|reload| &reload.refused).collect();
+    if !refused.is_empty() {
+        page.push_str("<h2>On the disk, but not served</h2>\n<ul>\n");
+        for refused in refused {
+            let _ = writeln!(page, "<li>{}</li>", Escaped(&refused.to_string()));
+        }
+        page.push_str("</ul>\n");
+    }
+    page.push_str("<h2>Pages</h2>\n<ul>\n");
     for path in &pages[1..] {
         let _ = writeln!(page, "<li><a href=\"{path}\">{path}</a></li>");
     }

@@ -31,6 +31,12 @@ impl Settings {
     pub fn of(config: &Config) -> Self {
         Self { http: config.http.clone(), admin: config.admin.clone(), drain: config.shutdown.drain }
     }
+
+    /// `listen`: the address of the main listener.
+    fn admission(&self, listen: IpAddr) -> Admission {
+        let others = self.admin.listen.map(|admin| admin.ip());
+        Admission::new(&self.http, std::iter::once(listen).chain(others).collect())
+    }
 }
 
 /// One server of the table that is to be served next.
@@ -72,7 +78,7 @@ pub(super) struct Next {
 impl Served {
     /// Nothing yet. `listen`: the address of the listener.
     pub(super) fn nothing(settings: Settings, listen: IpAddr) -> Self {
-        let admission = Admission::new(&settings.http, listen);
+        let admission = settings.admission(listen);
         Self { table: MountTable::default(), doors: HashMap::new(), settings, admission }
     }
 
@@ -104,7 +110,7 @@ impl Served {
             doors.insert(name.clone(), door);
         }
         let switched = self.left_by(&table, &doors);
-        let admission = Admission::new(&settings.http, listen);
+        let admission = settings.admission(listen);
         Next { served: Self { table, doors, settings, admission }, told, switched }
     }
 
