@@ -13,6 +13,7 @@ use host::{
 };
 
 fn main() -> ExitCode {
+    load::prepare_process();
     // A plugin that captured a backtrace would leave 31 MiB behind when it is unloaded.
     #[expect(unsafe_code, reason = "the environment can only be changed so, and only here")]
     // SAFETY: the process has one thread yet, so nobody reads the environment meanwhile.

@@ -1,11 +1,11 @@
 //! What is known of a file before its code runs in the gateway: pins, owners, needed libraries, and how it does in a
 //! child process.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use host::config::Digest;
 use insta::assert_snapshot;
-use tests::{Folder, Gateway, built, config, server};
+use tests::{Folder, Gateway, artifacts, built, config, server};
 
 #[test]
 fn a_file_that_would_end_or_hold_up_the_process_costs_a_child() {
@@ -20,6 +20,22 @@ fn a_file_that_would_end_or_hold_up_the_process_costs_a_child() {
         .collect();
     folder.built(&["greet"]).built(&names).built(&slow).config(&servers);
     assert_snapshot!(folder.run(&["check"]));
+}
+
+#[test]
+fn a_gateway_whose_parent_ignores_its_children_hears_how_its_own_end() {
+    let folder = Folder::empty();
+    folder.built(&["crashes_in_constructor"]).config(&[("crashes_in_constructor", "")]);
+    let output = Command::new("env")
+        .arg("--ignore-signal=CHLD")
+        .arg(artifacts().join("gateway"))
+        .arg("check")
+        .current_dir(folder.path())
+        .env("TMPDIR", folder.path())
+        .output()
+        .expect("coreutils");
+    let report = String::from_utf8_lossy(&output.stdout);
+    assert!(report.contains("it ended that process (signal 11: SIGSEGV"), "{report}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! In:   `&[ServerEntry]`, in file order, to a [`Loader`].
 //! Out:  `Vec<Server>` in the same order, each running or failed with its reason; `unload` walks it backwards.
 //! Fails: never as a whole: a server that does not start is `Server::Failed`, the others run.
-//! Never: HTTP, MCP, TOML. Unsafe code: only in `library` and `mailbox`.
+//! Never: HTTP, MCP, TOML. Unsafe code: only in `library`, `mailbox` and `process`.
 //!
 //! A plugin is a program with a mailbox. Its code runs on one thread that the host makes for it, and on threads it
 //! makes itself, never on a thread that outlives it: that is what makes closing its library sound.
@@ -23,6 +23,7 @@ mod library;
 mod loader;
 mod mailbox;
 mod manifest;
+mod process;
 mod settings;
 mod stage;
 mod stamp;
@@ -47,6 +48,7 @@ pub use intake::{PluginFile, digest_of};
 pub use loader::{Loader, first_free_key};
 pub use mailbox::Notice;
 pub use manifest::{Manifest, ManifestError, TaskSupport, ToolSpec};
+pub use process::prepare_process;
 pub use stamp::Stamp;
 pub use trial::{Objection, Purpose, TrialError, TrialStep, Tried, child::run as run_trial};
 pub use unloaded::{Ends, Kept, Unloaded, ends};
