@@ -1,13 +1,16 @@
 //! What a load maps, an unload unmaps. Each test opens libraries, so each runs in a child process.
 
-use std::fs;
+use std::{fs, sync::Barrier, thread};
 
-use host::{load::Unloaded, unload::unload_all};
+use host::{
+    load::{PluginFile, Unloaded, prepare_process},
+    unload::unload_all,
+};
 use serde_json::json;
 use tests::{
-    in_child,
+    artifacts, in_child,
     loaded::{call, load, runtime},
-    process::{open_files, staged_mappings, thread_count},
+    process::{open_files, resident_kib, staged_mappings, thread_count},
 };
 
 #[test]
@@ -41,6 +44,34 @@ fn a_hundred_loadings_leave_no_mapping_no_thread_and_no_file() {
         let before = (thread_count(), open_files());
         (0..50).for_each(|_| round());
         assert_eq!((thread_count(), open_files()), before);
+    });
+}
+
+#[test]
+fn a_file_that_was_read_leaves_no_memory_behind() {
+    const READERS: usize = 4;
+    in_child("library::a_file_that_was_read_leaves_no_memory_behind", || {
+        prepare_process();
+        let path = artifacts().join("greet.so");
+        let read = || PluginFile::read(&path).expect("it can be read").map(|file| file.bytes.len());
+        let file_kib = read().expect("it is a file") >> 10;
+        let before = resident_kib();
+        // All of them still there when it is counted: what a thread has is given back when it ends.
+        let (have_read, counted) = (Barrier::new(READERS + 1), Barrier::new(READERS + 1));
+        let kept = thread::scope(|scope| {
+            let reader = || {
+                // The second time is the one that would find the first one's size remembered.
+                (0..2).for_each(|_| drop(read()));
+                have_read.wait();
+                counted.wait();
+            };
+            (0..READERS).for_each(|_| drop(scope.spawn(reader)));
+            have_read.wait();
+            let kept = resident_kib().saturating_sub(before);
+            counted.wait();
+            kept
+        });
+        assert!(kept < file_kib / 4, "{kept} KiB are kept after {READERS} threads read {file_kib} KiB");
     });
 }
 

@@ -8,7 +8,7 @@ use std::{fmt, path::Path, process::ExitCode, sync::Arc, time::Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use host::{
-    load::{Instance, Unloaded},
+    load::{Instance, Unloaded, prepare_process},
     unload::unload_all,
 };
 use serde_json::{Value, json};
@@ -54,6 +54,7 @@ impl fmt::Display for Holds {
 }
 
 fn main() -> ExitCode {
+    prepare_process();
     match soak() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
