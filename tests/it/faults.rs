@@ -199,6 +199,22 @@ async fn a_panic_in_a_poll_ends_its_call_only() {
     assert_eq!(next.body, r#"{"result":"the task panicked"}"#);
 }
 
+#[tokio::test]
+async fn a_panic_in_a_destructor_ends_nothing_else() {
+    let server = server("panics_in_destructor", "panics_in_destructor") + "call_timeout = \"1s\"\n";
+    let gateway = Gateway::with_config(&(config(&["greet"]) + &server)).await;
+    let shown = problem_of_call(&gateway, "/panics_in_destructor/tools/wait", "{}").await;
+    assert!(shown.starts_with("504 tool_timeout"), "{shown}");
+    gateway.event("panic: in what a call held").await;
+    let next = gateway.post("/panics_in_destructor/tools/ping", "{}").await;
+    assert_eq!(next.body, r#"{"result":"pong"}"#);
+    check_greets(&gateway).await;
+    gateway.signal("TERM");
+    gateway.event("panic: in what a tool held").await;
+    let (code, log) = gateway.ended().await;
+    assert_eq!((code, unloaded(&log).as_str()), (Some(0), "panics_in_destructor gone\ngreet gone"));
+}
+
 /// Waits for the file that a fixture makes when its call runs, and takes it away.
 async fn started(folder: &Path) {
     while fs::remove_file(folder.join("started")).is_err() {

@@ -21,7 +21,7 @@ const TIMES: usize = 3;
 const FAULTY: [&str; 5] =
     ["panics_in_call", "panics_in_poll", "panics_in_thread", "answers_garbage", "changes_its_mind"];
 /// Servers that do not answer in time.
-const SLOW: [&str; 3] = ["blocks_its_thread", "holds_calls", "never_returns"];
+const SLOW: [&str; 4] = ["blocks_its_thread", "holds_calls", "never_returns", "panics_in_destructor"];
 /// Servers that do not start.
 const FAILED: [&str; 6] =
     ["panics_at_creation", "bad_schema", "other_layout", "no_root_module", "never_ready", "declines_start"];
@@ -40,7 +40,7 @@ const UNSTOPPABLE: [&str; 4] = ["panics_in_stop", "leaves_a_thread", "handles_a_
 const NO_QUARANTINE: &str = "quarantine_after = 0\n";
 
 /// Server, tool, arguments, and the status of the answer.
-const CALLS: [(&str, &str, &str, u16); 18] = [
+const CALLS: [(&str, &str, &str, u16); 20] = [
     ("panics_in_call", "panic", r#"{"when":"at_once"}"#, 500),
     ("panics_in_call", "panic", r#"{"when":"after_await"}"#, 500),
     ("panics_in_call", "panic", r#"{"when":"in_drop"}"#, 500),
@@ -59,6 +59,8 @@ const CALLS: [(&str, &str, &str, u16); 18] = [
     ("changes_its_mind", "spoil", "{}", 200),
     ("eats_memory", "eat", r#"{"mebibytes":32}"#, 200),
     ("never_returns", "wait", "{}", 504),
+    ("panics_in_destructor", "wait", "{}", 504),
+    ("panics_in_destructor", "ping", "{}", 200),
 ];
 
 /// Calls `greet` until told to stop, and counts.
@@ -132,6 +134,7 @@ async fn no_fault_of_a_plugin_fails_a_call_of_another() {
     never_ready kept it was not ready within 2s and may still run
     declines_start gone
     bad_schema gone
+    panics_in_destructor gone
     never_returns gone
     holds_calls gone
     blocks_its_thread gone
