@@ -4,7 +4,7 @@ use host::{load::Unloaded, unload::unload_all};
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tests::{
-    Gateway, config, in_child,
+    Folder, Gateway, config, in_child,
     loaded::{call, load, runtime},
     process::{next_key, open_files, resident_kib, staged_mappings, thread_count},
     server,
@@ -86,6 +86,21 @@ async fn a_library_that_cannot_be_closed_is_kept_and_the_log_says_why() {
     starts_thread_early kept 1 of its threads still run
     greet gone
     ");
+}
+
+#[test]
+fn a_process_that_kept_a_library_ends_without_its_destructors() {
+    let folder = Folder::empty();
+    folder.built(&["tells_its_end"]);
+    let check = |leaves_a_thread: bool, expected: usize| {
+        let settings = format!("settings = {{ leaves_a_thread = {leaves_a_thread} }}");
+        folder.config(&[("tells_its_end", &settings)]);
+        let report = folder.run(&["check"]);
+        assert!(report.starts_with("exit 0\n"), "{report}");
+        assert_eq!(report.matches("destructors ran").count(), expected, "{leaves_a_thread}: {report}");
+    };
+    check(false, 1);
+    check(true, 0);
 }
 
 #[tokio::test]
