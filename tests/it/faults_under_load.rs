@@ -3,12 +3,19 @@
 use std::{
     fs,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    thread,
+    time::Duration,
 };
 
 use futures_util::future::join_all;
+use host::{config::ServerEntry, load::Server, unload::unload_all};
 use insta::assert_snapshot;
 use serde_json::json;
-use tests::{Gateway, config, server};
+use tests::{
+    Gateway, config, in_child,
+    loaded::{self, entry, load},
+    loader, server,
+};
 
 use crate::{problem::call, unload::unloaded};
 
@@ -154,4 +161,75 @@ async fn no_fault_of_a_plugin_fails_a_call_of_another() {
 /// A table for each of these plugins, with `more` in it.
 fn config_of(plugins: &[&str], more: &str) -> String {
     plugins.iter().map(|plugin| server(plugin, plugin) + more).collect()
+}
+
+/// How a server ended that went wrong at its start or its stop: why it failed, or what became of its library.
+fn come_and_go(entry: &ServerEntry, call: Option<&str>) -> String {
+    match loader().load_all(std::slice::from_ref(entry)).remove(0) {
+        Server::Failed(failed) => failed.error.code().into(),
+        Server::Running(instance) => {
+            if let Some(tool) = call {
+                loaded::runtime().block_on(loaded::call(&instance, tool, json!({})));
+            }
+            let (_, became) = unload_all(&[instance]).remove(0);
+            format!("{} {}", became.result(), became.reason_code()).trim_end().into()
+        }
+    }
+}
+
+/// Has servers come that go wrong when they are opened, described, started or stopped, and go again.
+fn come_and_go_all() {
+    let check = |times: usize, plugin: &str, expected: &str| {
+        // The shortest in which a plugin gets as far as its fault, on any machine.
+        let entry = ServerEntry { start_timeout: Duration::from_secs(2), ..entry(plugin) };
+        let call = (plugin == "panics_in_destructor").then_some("ping");
+        for _ in 0..times {
+            assert_eq!(come_and_go(&entry, call), expected, "{plugin}");
+        }
+    };
+    check(TIMES, "no_root_module", "not_a_plugin");
+    check(TIMES, "crashes_in_constructor", "crashes");
+    check(TIMES, "exits_in_constructor", "crashes");
+    check(TIMES, "aborts_in_describe", "crashes");
+    check(TIMES, "other_layout", "wrong_abi");
+    check(TIMES, "declines_start", "bad_settings");
+    check(TIMES, "panics_at_creation", "declined");
+    check(TIMES, "panics_in_stop", "gone");
+    check(TIMES, "panics_in_destructor", "gone");
+    check(TIMES, "handles_a_signal", "kept handles_signals");
+    check(TIMES, "leaves_a_thread", "kept threads_still_run");
+    // Each of these takes as long as it may.
+    check(1, "hangs_in_constructor", "hangs");
+    check(1, "hangs_in_describe", "hangs");
+    check(1, "never_ready", "start_timeout");
+    let mut stubborn = entry("ignores_stop");
+    stubborn.settings.insert("release".into(), "/no/such/file".into());
+    assert_eq!(come_and_go(&stubborn, None), "kept main_did_not_return");
+}
+
+#[test]
+fn no_start_and_no_stop_of_a_plugin_fails_a_call_of_another() {
+    in_child("faults_under_load::no_start_and_no_stop_of_a_plugin_fails_a_call_of_another", || {
+        let greet = load(&["greet"]).remove(0);
+        let (stop, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let client = || {
+            let runtime = loaded::runtime();
+            while !stop.load(Relaxed) {
+                let answer = runtime.block_on(loaded::call(&greet, "echoHai", json!({ "userName": "Ada" })));
+                assert_eq!(answer["structuredContent"]["result"], "Hello, Ada!");
+                calls.fetch_add(1, Relaxed);
+                // There are other tests on this machine.
+                thread::sleep(Duration::from_millis(1));
+            }
+        };
+        thread::scope(|scope| {
+            (0..CLIENTS).for_each(|_| drop(scope.spawn(client)));
+            let done = scope.spawn(come_and_go_all).join();
+            stop.store(true, Relaxed);
+            done.expect("all came and went as they should");
+        });
+        let calls = calls.into_inner();
+        println!("{calls} calls of greet while others came and went");
+        assert!(calls > 1000, "there was load: {calls}");
+    });
 }
