@@ -10,7 +10,7 @@ use crate::{
 /// The cargo-deny that deny.toml was written for; `.ci/run` installs the same.
 const CARGO_DENY: &str = "0.20.2";
 
-/// rustfmt, clippy, the tests, cargo-deny, in this order; stops at the first that fails.
+/// rustfmt, clippy, the fuzz target's lock file, the tests, cargo-deny, in this order; stops at the first that fails.
 pub(crate) fn check(args: &[String]) -> Result<()> {
     if !args.is_empty() {
         return Err(Failure::Usage("`check` takes no arguments".into()));
@@ -18,8 +18,19 @@ pub(crate) fn check(args: &[String]) -> Result<()> {
     let workspace = workspace()?;
     step(crate::cargo::cargo().current_dir(&workspace.root).args(["fmt", "--all", "--check"]))?;
     step(workspace.cargo("clippy").args(["--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    fuzz_lock(&workspace)?;
     step(crate::cargo::cargo().current_dir(&workspace.root).args(["xtask", "test"]))?;
     deny(&workspace)
+}
+
+/// The fuzz target is a workspace of its own, which nothing else here builds: a crate that `host` comes to need is
+/// missing in its lock file until somebody looks.
+fn fuzz_lock(workspace: &Workspace) -> Result<()> {
+    const UPDATE: [&str; 4] = ["update", "--workspace", "--manifest-path", "host/fuzz/Cargo.toml"];
+    let mut command = crate::cargo::cargo();
+    command.current_dir(&workspace.root).args(UPDATE);
+    let remedy = format!("host/fuzz/Cargo.lock is out of date; {}", shown(&command));
+    step(command.args(["--locked", "--quiet"])).map_err(|_| Failure::Work(remedy))
 }
 
 fn step(command: &mut Command) -> Result<()> {

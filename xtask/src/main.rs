@@ -29,7 +29,7 @@ usage: cargo xtask VERB
                              workspace root, with ARGS; none means `serve` on gateway.toml)
   build [--release]          the first half of `run`; the last line on stdout is the gateway's path
   test [ARGS]                every Rust test: cargo test --workspace ARGS
-  check                      rustfmt, clippy with warnings denied, test, cargo-deny
+  check                      rustfmt, clippy with warnings denied, lock files, test, cargo-deny
   e2e [--url URL] [GROUP..]  other people's MCP clients, an OpenAPI validator and a browser against the gateway,
                              or against one that runs at URL; needs Python 3.11 and Chromium, and fetches Node
                              if there is no Node 22
