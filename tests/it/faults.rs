@@ -308,6 +308,7 @@ async fn what_nothing_can_contain_ends_the_gateway() {
         ("exit", Some(7)),
         ("stack_overflow", None),
         ("panic_while_panicking", None),
+        ("panic_in_thread_local", None),
     ];
     for (how, expected) in ends {
         let gateway = Gateway::start(&["ends_the_process"]).await;
