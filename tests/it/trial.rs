@@ -92,6 +92,24 @@ async fn a_content_is_tried_once_and_across_starts_where_that_is_kept() {
 }
 
 #[tokio::test]
+async fn files_are_tried_side_by_side() {
+    let slow = ["hangs_in_constructor", "hangs_in_describe"];
+    let slow = slow.map(|name| server(name, name) + "start_timeout = \"1s\"\n").concat();
+    let text = config(&["greet"]).replace("[log]", "[log]\nfilter = \"debug\"") + &slow;
+    let gateway = Gateway::with_config(&text).await;
+    gateway.signal("TERM");
+    let (_, log) = gateway.ended().await;
+    let told = |message: &str, fact: &str| -> Vec<f64> {
+        let events = log.iter().filter(|event| event["message"] == message);
+        events.map(|event| event[fact].as_f64().expect("a number")).collect()
+    };
+    let (trials, start) = (told("file tried", "elapsed_ms"), told("gateway ready", "startup_ms"));
+    assert_eq!((trials.len(), start.len()), (3, 1), "{log:?}");
+    // One after the other they would take all of that, on any machine.
+    assert!(start[0] < trials.iter().sum(), "{start:?} for trials of {trials:?}");
+}
+
+#[tokio::test]
 async fn a_file_that_asks_to_stay_for_ever_goes_all_the_same() {
     let gateway = Gateway::start(&["stays_mapped"]).await;
     gateway.event("its file asks never to be unloaded; the gateway's copy of it does not").await;
