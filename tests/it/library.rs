@@ -3,13 +3,13 @@
 use std::{fs, sync::Barrier, thread};
 
 use host::{
-    load::{PluginFile, Unloaded, prepare_process},
+    load::{Answer, Instance, PluginFile, Unloaded, prepare_process},
     unload::unload_all,
 };
 use serde_json::json;
 use tests::{
-    artifacts, in_child,
-    loaded::{call, load, runtime},
+    artifacts, built, in_child,
+    loaded::{call, entry_of, load, load_entries, outcome, runtime},
     process::{open_files, resident_kib, staged_mappings, thread_count},
 };
 
@@ -44,6 +44,53 @@ fn a_hundred_loadings_leave_no_mapping_no_thread_and_no_file() {
         let before = (thread_count(), open_files());
         (0..50).for_each(|_| round());
         assert_eq!((thread_count(), open_files()), before);
+    });
+}
+
+#[test]
+fn a_library_goes_although_calls_are_under_way_and_none_is_left_open() {
+    in_child("library::a_library_goes_although_calls_are_under_way_and_none_is_left_open", || {
+        let running = load(&["holds_calls"]);
+        let folder = tempfile::tempdir().expect("a folder");
+        let held = outcome(&running[0], "hold", json!({ "directory": folder.path() }));
+        let unloaded = async {
+            while !folder.path().join("started").exists() {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(running[0].calls_open(), 1);
+            unload_all(&running)
+        };
+        let (held, unloaded) = runtime().block_on(async { tokio::join!(held, unloaded) });
+        assert!(matches!(held, Answer::Gone), "{held:?}");
+        assert_eq!(unloaded[0].1, Unloaded::Gone);
+        assert_eq!((running[0].calls_open(), staged_mappings()), (0, 0));
+    });
+}
+
+#[test]
+fn what_is_loaded_is_not_what_comes_to_lie_at_its_path() {
+    in_child("library::what_is_loaded_is_not_what_comes_to_lie_at_its_path", || {
+        let runtime = runtime();
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("plugin.so");
+        let load = || load_entries(&[entry_of("server", path.clone())]).remove(0);
+        let says = |instance: &Instance, tool: &str| {
+            let answer = runtime.block_on(call(instance, tool, json!({ "userName": "Ada" })));
+            answer["structuredContent"]["result"].clone()
+        };
+        // In place: the same file, by name and by inode, with less in it, then with something else.
+        fs::write(&path, built("greet")).expect("a file");
+        let first = load();
+        fs::write(&path, "").expect("a file");
+        assert_eq!(says(&first, "echoHai"), "Hello, Ada!");
+        fs::write(&path, built("bye")).expect("a file");
+        let second = load();
+        let third = load();
+        assert_eq!(says(&first, "echoHai"), "Hello, Ada!");
+        assert_eq!([says(&second, "echoBye"), says(&third, "echoBye")], ["Bye, Ada!", "Bye, Ada!"]);
+        let unloaded = unload_all(&[first, second, third]);
+        assert!(unloaded.iter().all(|(_, became)| *became == Unloaded::Gone), "{unloaded:?}");
+        assert_eq!(staged_mappings(), 0);
     });
 }
 

@@ -14,7 +14,7 @@ use crate::config::ServerName;
 /// What became of a library.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unloaded {
-    /// Nothing of it is mapped any more, and no thread of it is left.
+    /// Nothing of it is mapped any more, no thread of it is left, its pthread keys are deleted and its calls ended.
     Gone,
     /// It is still mapped, and why. Costs memory, harms nothing.
     Kept(Kept),
