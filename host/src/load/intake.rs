@@ -150,6 +150,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_another_user_is_not_trusted() {
+        const NOBODY: u32 = 65_534;
+        let path = std::env::temp_dir().join(format!("foreign-{}.so", uuid::Uuid::now_v7().simple()));
+        fs::write(&path, "\x7fELF").expect("a file");
+        // Who is not root has no file of another user to show, unless it is root's.
+        let ours = library::user_id();
+        let given_away = std::os::unix::fs::chown(&path, Some(NOBODY), None).is_ok() && ours != NOBODY;
+        let file = PluginFile::read(&path).expect("it can be read").expect("it is a file");
+        let foreign = Err(Rejection::Foreign { owner: NOBODY, ours });
+        assert_eq!(file.trust, if given_away { foreign } else { Ok(()) });
+        fs::remove_file(path).expect("it is there");
+    }
+
+    #[test]
     fn a_file_that_everybody_may_replace_is_not_trusted() {
         let exposed = |what: &'static str| Err(Rejection::Exposed { what });
         check(0o644, 0o755, Ok(()));
