@@ -67,6 +67,22 @@ fn a_plugin_brings_no_library_that_nobody_allowed() {
     ");
 }
 
+#[test]
+fn a_plugin_has_no_library_looked_for_elsewhere() {
+    let folder = Folder::empty();
+    folder.built(&["searches_elsewhere"]).config(&[("searches_elsewhere", "")]);
+    assert_snapshot!(folder.run(&["check"]), @r"
+    exit 1
+    failed  gateway.toml  1 of 1 server cannot start
+      searches_elsewhere  plugins/searches_elsewhere.so  /searches_elsewhere  failed: server `searches_elsewhere`: cannot use `plugins/searches_elsewhere.so`: it has the dynamic linker look for libraries in `/opt/other/lib` first, which the gateway cannot check; link it without `-rpath`, or take that out with `patchelf --remove-rpath`
+    ");
+    // Whoever allows a library has it found where it lies.
+    folder.config(&[("searches_elsewhere", "needs = [\"libz.so.1\"]")]);
+    assert!(folder.run(&["check"]).starts_with("exit 0\n"));
+    let inspected = folder.run(&["inspect", "plugins/searches_elsewhere.so"]);
+    assert!(inspected.contains("  search        /opt/other/lib\n"), "{inspected}");
+}
+
 /// Starts a gateway with two servers on one file; whether the file was tried, and how often.
 async fn trials(cache_dir: &str) -> usize {
     let text = config(&["greet"]) + &server("greet2", "greet");

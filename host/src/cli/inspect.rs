@@ -178,6 +178,7 @@ fn tell_facts(facts: &mut Map<String, Value>, read: &Facts) {
     facts.insert("plugin_api".into(), read.plugin_api.clone().into());
     facts.insert("panic".into(), read.panic.clone().into());
     facts.insert("needs".into(), read.needs.clone().into());
+    facts.extend(read.search.clone().map(|folders| ("search".into(), folders.into())));
     if read.asks_to_stay() {
         let text = "it asks never to be unloaded; the gateway's copy of it does not";
         facts.insert("nodelete".into(), text.into());

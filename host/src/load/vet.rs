@@ -98,6 +98,12 @@ pub enum Rejection {
         .libraries.iter().map(|library| format!("{library:?}")).collect::<Vec<_>>().join(", ")
     )]
     Needs { libraries: Vec<String> },
+    /// It would bring in other libraries under the names of the system's.
+    #[error(
+        "it has the dynamic linker look for libraries in `{folders}` first, which the gateway cannot check; link it \
+         without `-rpath`, or take that out with `patchelf --remove-rpath`"
+    )]
+    Searches { folders: String },
 }
 
 /// What the file says about itself.
@@ -113,6 +119,8 @@ pub struct Facts {
     pub panic: String,
     /// The shared libraries it needs, in its own order.
     pub needs: Vec<String>,
+    /// Where it has the dynamic linker look for them first.
+    pub search: Option<String>,
     /// Where the file asks never to be unloaded (`-z nodelete`), if it does: the offset of the byte with the flag.
     pub(super) nodelete_at: Option<usize>,
 }
@@ -134,7 +142,14 @@ impl Facts {
         }
         let unknown = |library: &&String| !RUNTIME.contains(&library.as_str()) && !allowed.contains(library);
         let libraries: Vec<String> = self.needs.iter().filter(unknown).cloned().collect();
-        if libraries.is_empty() { Ok(()) } else { Err(Rejection::Needs { libraries }) }
+        if !libraries.is_empty() {
+            return Err(Rejection::Needs { libraries });
+        }
+        // Who allows libraries takes them unseen, wherever they are found.
+        match &self.search {
+            Some(folders) if allowed.is_empty() => Err(Rejection::Searches { folders: folders.clone() }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -149,6 +164,7 @@ pub fn vet(bytes: &[u8]) -> Result<Facts, Rejection> {
         plugin_api: said.plugin_api.into(),
         panic: said.panic.into(),
         needs: library.needs,
+        search: library.search,
         nodelete_at: library.nodelete_at,
     })
 }

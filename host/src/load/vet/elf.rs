@@ -23,6 +23,8 @@ const SEGMENTS_MAX: usize = 256;
 const NEEDS_MAX: usize = 256;
 /// Longest name of a needed library.
 const NAME_MAX: usize = 255;
+/// Longest list of folders to look for libraries in.
+const SEARCH_MAX: usize = 4096;
 
 type Header = elf::FileHeader64<Endianness>;
 type Segment = elf::ProgramHeader64<Endianness>;
@@ -31,6 +33,7 @@ type Segment = elf::ProgramHeader64<Endianness>;
 pub(super) struct Library<'a> {
     pub(super) descriptor: &'a [u8],
     pub(super) needs: Vec<String>,
+    pub(super) search: Option<String>,
     pub(super) nodelete_at: Option<usize>,
 }
 
@@ -57,9 +60,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Library<'_>, Rejection> {
     let sections = header.section_headers(endian, bytes).map_err(damaged)?;
     let dynamic = Dynamic::find(segments, endian, bytes)?;
     check_tables(&dynamic, segments, sections, endian)?;
-    let needs = dynamic.needs(segments, endian, bytes)?;
+    let strings = dynamic.strings(segments, endian, bytes)?;
+    let (needs, search) = (dynamic.needs(strings, endian)?, dynamic.search(strings, endian)?);
     let nodelete_at = dynamic.nodelete_at(endian);
-    Ok(Library { descriptor, needs, nodelete_at })
+    Ok(Library { descriptor, needs, search, nodelete_at })
 }
 
 fn check_machine(header: &Header, endian: Endianness) -> Result<(), Rejection> {
@@ -178,15 +182,20 @@ impl<'a> Dynamic<'a> {
         self.entries.iter().find(|entry| entry.tag(endian) == tag).map(|entry| entry.val(endian))
     }
 
-    /// The names of the needed libraries.
-    fn needs(
+    /// Where names begin, to the end of the file.
+    fn strings<'b>(
         &self,
         segments: &[Segment],
         endian: Endianness,
-        bytes: &[u8],
-    ) -> Result<Vec<String>, Rejection> {
-        let strings = self.value(elf::DT_STRTAB, endian).and_then(|at| file_offset(segments, endian, at));
-        let strings = strings.ok_or_else(|| broken("it has no dynamic strings"))?;
+        bytes: &'b [u8],
+    ) -> Result<&'b [u8], Rejection> {
+        let at = self.value(elf::DT_STRTAB, endian).and_then(|at| file_offset(segments, endian, at));
+        let at = at.and_then(|at| usize::try_from(at).ok());
+        at.and_then(|at| bytes.get(at..)).ok_or_else(|| broken("it has no dynamic strings"))
+    }
+
+    /// The names of the needed libraries.
+    fn needs(&self, strings: &[u8], endian: Endianness) -> Result<Vec<String>, Rejection> {
         // The linker takes filters for libraries that are needed as well.
         let brings = [elf::DT_NEEDED, elf::DT_FILTER, elf::DT_AUXILIARY];
         let needed: Vec<_> =
@@ -195,13 +204,20 @@ impl<'a> Dynamic<'a> {
             return Err(broken("it needs more libraries than anybody links"));
         }
         let names = needed.into_iter().map(|entry| {
-            let at = usize::try_from(strings.saturating_add(entry.val(endian))).ok();
-            let rest = at.and_then(|at| bytes.get(at..)).unwrap_or_default();
-            let name = rest.iter().take(NAME_MAX + 1).position(|byte| *byte == 0).map(|len| &rest[..len]);
-            let name = name.and_then(|name| str::from_utf8(name).ok()).filter(|name| !name.is_empty());
-            name.map(str::to_owned).ok_or_else(|| broken("the name of a needed library cannot be read"))
+            let name = text_at(strings, entry.val(endian), NAME_MAX).filter(|name| !name.is_empty());
+            name.ok_or_else(|| broken("the name of a needed library cannot be read"))
         });
         names.collect()
+    }
+
+    /// The folders in which the linker is to look for those, before it looks where the system has them.
+    fn search(&self, strings: &[u8], endian: Endianness) -> Result<Option<String>, Rejection> {
+        let Some(at) = self.value(elf::DT_RUNPATH, endian).or_else(|| self.value(elf::DT_RPATH, endian))
+        else {
+            return Ok(None);
+        };
+        let search = text_at(strings, at, SEARCH_MAX);
+        search.map(Some).ok_or_else(|| broken("where it looks for libraries cannot be read"))
     }
 
     /// Where the flag stands that forbids unloading, if it is set.
@@ -267,6 +283,13 @@ fn check_tables(
         }
         _ => Ok(()),
     }
+}
+
+/// The text of at most `most` bytes that begins at `at` and ends with a zero.
+fn text_at(strings: &[u8], at: u64, most: usize) -> Option<String> {
+    let rest = usize::try_from(at).ok().and_then(|at| strings.get(at..))?;
+    let len = rest.iter().take(most + 1).position(|byte| *byte == 0)?;
+    str::from_utf8(&rest[..len]).ok().map(str::to_owned)
 }
 
 /// Where in the file the byte lies that will be mapped at `address`.
