@@ -120,6 +120,19 @@ async fn a_plugin_that_does_not_stop_is_left_behind_and_the_others_go() {
 }
 
 #[tokio::test]
+async fn a_library_whose_destructors_do_not_end_is_left_behind_and_the_gateway_ends() {
+    let gateway = Gateway::start(&["greet", "hangs_when_closed"]).await;
+    gateway.signal("TERM");
+    let (code, log) = gateway.ended().await;
+    assert_eq!(code, Some(0));
+    let unloaded = unloaded(&log);
+    // What becomes of the others depends on whether they need the dynamic linker for their own end.
+    let (first, other) = unloaded.split_once('\n').expect("two lines");
+    assert_eq!(first, "hangs_when_closed kept closing it took more than 3s");
+    assert!(other.starts_with("greet kept "), "{other}");
+}
+
+#[tokio::test]
 async fn a_panic_in_a_stop_hook_keeps_no_other_from_running() {
     let gateway = Gateway::start(&["panics_in_stop"]).await;
     gateway.signal("TERM");
