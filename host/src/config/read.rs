@@ -1,8 +1,9 @@
 //! Reads gateway.toml from the disk: the one place of this step that touches anything outside.
 
 use std::{
-    fs::File,
+    fs::OpenOptions,
     io::{self, Read},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -23,6 +24,12 @@ pub enum ConfigError {
     /// A directory was named.
     #[error("`{}` is a directory; name the file in it, e.g. `{}`", .path.display(), .path.join("gateway.toml").display())]
     Directory {
+        /// As the operator named it.
+        path: PathBuf,
+    },
+    /// A fifo, a socket, a device.
+    #[error("`{}` is not a regular file; gateway.toml is read again whenever it changes, so it has to be one", .path.display())]
+    NotAFile {
         /// As the operator named it.
         path: PathBuf,
     },
@@ -67,7 +74,12 @@ fn read_text(path: &Path) -> Result<String, ConfigError> {
         _ => ConfigError::Read { path: path_buf(), source },
     };
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed)?;
+    // O_NONBLOCK: opening a fifo would otherwise wait for a writer, and every later reload with it.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(failed)?;
+    let kind = file.metadata().map_err(failed)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        return Err(ConfigError::NotAFile { path: path_buf() });
+    }
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > LARGEST {
         return Err(ConfigError::TooLarge { path: path_buf() });
