@@ -39,12 +39,18 @@ pub(super) struct Accepted {
     pub(super) facts: Facts,
 }
 
-/// The SHA-256 of the file at `path`, which is not kept in memory; `None`: there is no regular file of a plugin's size.
-pub fn digest_of(path: &Path) -> Option<Digest> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
+/// The SHA-256 of the library of `entry`, which is not kept in memory; `None`: there is no regular file of a plugin's size,
+/// or anybody may put another in its place.
+pub fn digest_of(entry: &ServerEntry) -> Option<Digest> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&entry.plugin).ok()?;
     let metadata = file.metadata().ok()?;
     let is_plugin = metadata.is_file() && metadata.len() <= LIBRARY_MAX;
-    if is_plugin { Digest::read(file.take(LIBRARY_MAX)).ok() } else { None }
+    let is_trusted = || check_trust(&entry.plugin, &metadata).is_ok_and(|trust| trust.is_ok());
+    if is_plugin && (entry.sha256.is_some() || is_trusted()) {
+        Digest::read(file.take(LIBRARY_MAX)).ok()
+    } else {
+        None
+    }
 }
 
 /// Reads and judges the library of `entry`.

@@ -248,7 +248,7 @@ impl Keeper {
             Some(stamp) => {
                 let file = if self.examined.get(&entry.plugin) == Some(&stamp) {
                     File::Same
-                } else if loaded.is_some() && digest_of(&entry.plugin) == loaded {
+                } else if loaded.is_some() && digest_of(entry) == loaded {
                     File::SameContent
                 } else {
                     File::Changed
