@@ -119,8 +119,8 @@ impl Keeper {
         let began = Instant::now();
         let mut look = Look { settled, before: self.seen.clone(), seen: Seen::default() };
         // Before it is read: what changes after that is found by the next look. Half of it would be another file.
-        look.file(&self.config.path)?;
-        match self.wanted(&mut look) {
+        let stamp = look.file(&self.config.path)?;
+        match self.wanted(&mut look, stamp) {
             Err(refused) => {
                 (reload.refused, reload.report) = (refused.told, refused.report);
                 // The libraries of before count as before.
@@ -153,9 +153,12 @@ impl Keeper {
         Some(reload)
     }
 
-    /// Reads what is on the disk.
-    fn wanted(&mut self, look: &mut Look<'_>) -> Result<Wanted, NotWanted> {
+    /// Reads what is on the disk. `stamp`: of gateway.toml.
+    fn wanted(&mut self, look: &mut Look<'_>, stamp: Stamp) -> Result<Wanted, NotWanted> {
         let config = config::read(&self.config.path).map_err(NotWanted::of_config)?;
+        if let Stamp::There { size: 0, .. } = stamp {
+            return Err(NotWanted::of_nothing());
+        }
         let mut entries = config.servers.clone();
         let mut ignored = Vec::new();
         if let Some(folder) = &config.plugins.autoload_from {
@@ -359,6 +362,13 @@ impl NotWanted {
     fn of_config(error: config::ConfigError) -> Self {
         let report = Some(error.to_string());
         Self { told: refusals_of_config(&error), report }
+    }
+
+    /// It would be a gateway.toml without servers; but nobody who wants none writes an empty one, while a full disk, or an
+    /// editor between truncating and writing, leaves one behind.
+    fn of_nothing() -> Self {
+        let reason = "the file is empty; write what it is to say, or at least a comment".into();
+        Self { told: vec![Refused { server: None, code: "bad_config", reason, place: None }], report: None }
     }
 
     fn of_folder(folder: &Path, error: &std::io::Error) -> Self {
