@@ -176,8 +176,9 @@ fn serve(mut keeper: Keeper, requests: &Receiver<ReloadRequest>) {
             continue;
         };
         let Some(reload) = looked.map(Arc::new) else { continue };
-        note(&reload, last.as_deref());
+        // First, so that whoever is woken by the log finds it everywhere else as well.
         keeper.gateway.reloads().note(reload.clone());
+        note(&reload, last.as_deref());
         for request in all {
             // Who asked may be gone.
             let _ = request.answer.send(reload.clone());
