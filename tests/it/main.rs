@@ -15,6 +15,8 @@ mod quarantine;
 mod rest;
 mod rounds;
 
+mod reload;
+
 mod corpus;
 mod library;
 mod lifecycle;

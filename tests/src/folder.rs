@@ -1,16 +1,17 @@
 //! A folder with a gateway.toml and files to name in it, and a gateway that is run there.
 
-use std::{fs, os::unix::process::ExitStatusExt, path::Path};
+use std::{fs, os::unix::process::ExitStatusExt, path::Path, process::Output, sync::Arc};
 
 use crate::{artifacts, command};
 
-/// A folder with a gateway.toml, and files to name in it.
-pub struct Folder(tempfile::TempDir);
+/// A folder with a gateway.toml, and files to name in it. Goes with the last clone.
+#[derive(Debug, Clone)]
+pub struct Folder(Arc<tempfile::TempDir>);
 
 impl Folder {
     /// One with nothing in it yet.
     pub fn empty() -> Self {
-        Self(tempfile::tempdir().expect("a folder"))
+        Self(Arc::new(tempfile::tempdir().expect("a folder")))
     }
 
     /// Where it is.
@@ -24,6 +25,24 @@ impl Folder {
         fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
         fs::write(path, bytes).expect("a file");
         self
+    }
+
+    /// Puts `content` at `path` in here as editors and installers do, by a rename, whatever was there before.
+    pub fn replace(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.path().join(path);
+        fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+        let temporary = path.with_extension("new");
+        fs::write(&temporary, content).expect("a file");
+        if path.is_dir() {
+            fs::remove_dir_all(&path).expect("it is there");
+        }
+        fs::rename(temporary, path).expect("they are in one folder");
+        self
+    }
+
+    /// As [`Folder::file`], by a rename.
+    pub fn install(&self, name: &str, bytes: &[u8]) -> &Self {
+        self.replace(&format!("plugins/{name}.so"), bytes)
     }
 
     /// Copies built plugins into `plugins/`.
@@ -48,11 +67,27 @@ impl Folder {
 
     /// Runs the gateway; exit code and stdout, without what differs from run to run.
     pub fn run(&self, args: &[&str]) -> String {
+        answer(&self.output(args))
+    }
+
+    /// As [`Folder::run`], and what it says on stderr, after a `!` on each line.
+    pub fn run_and_talk(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        let talk = String::from_utf8_lossy(&output.stderr);
+        answer(&output)
+            + &talk.lines().map(|line| format!("! {line}").trim_end().to_owned() + "\n").collect::<String>()
+    }
+
+    fn output(&self, args: &[&str]) -> Output {
         let output = command(self.path()).args(args).output().expect("the gateway can be started");
         assert_eq!(output.status.signal(), None, "{}", String::from_utf8_lossy(&output.stderr));
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        format!("exit {}\n{stdout}", output.status.code().unwrap_or(-1))
+        output
     }
+}
+
+fn answer(output: &Output) -> String {
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    format!("exit {}\n{stdout}", output.status.code().unwrap_or(-1))
 }
 
 /// The library of a built plugin.

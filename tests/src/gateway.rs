@@ -21,7 +21,7 @@ use hyper_util::{
 };
 use serde_json::Value;
 
-use crate::artifacts;
+use crate::{Folder, artifacts};
 
 /// How long a test waits for an event that has to come before it gives up. Long, because it is never waited for
 /// when all is well.
@@ -32,7 +32,7 @@ pub struct Gateway {
     child: Child,
     base: String,
     log: Arc<Log>,
-    folder: tempfile::TempDir,
+    folder: Folder,
     client: Client<HttpConnector, BoxBody<Bytes, Infallible>>,
 }
 
@@ -47,6 +47,21 @@ struct Log {
 struct Lines {
     events: Vec<Value>,
     ended: bool,
+}
+
+/// A place in a gateway's log: what comes after it counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Mark(usize);
+
+/// Asks again and again until it is so: for what no event tells. `what` is to come true.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let asked = async {
+        while !is_so().await {
+            // For the sake of who has to answer; nothing depends on how long this is.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, asked).await.is_ok(), "it never came to be: {what}");
 }
 
 /// An answer, read to its end.
@@ -114,6 +129,8 @@ pub fn command_of(gateway: &str, folder: &Path) -> Command {
         .env("TMPDIR", folder)
         .env_remove("GATEWAY_CONFIG")
         .env_remove("GATEWAY_LISTEN")
+        // The control socket is in there too, and not where another test's or the developer's own gateway has its.
+        .env_remove("XDG_RUNTIME_DIR")
         .stdin(Stdio::null());
     command
 }
@@ -131,9 +148,19 @@ impl Gateway {
 
     /// As [`Gateway::with_config`], of another gateway among the artifacts.
     pub async fn of_program(gateway: &str, text: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("gateway.toml"), text).expect("a file");
-        let mut child = command_of(gateway, folder.path())
+        let folder = Folder::empty();
+        folder.replace("gateway.toml", text);
+        Self::of_command(command_of(gateway, folder.path()), folder).await
+    }
+
+    /// Starts a gateway on the gateway.toml in `folder`.
+    pub async fn in_folder(folder: &Folder) -> Self {
+        Self::of_command(command(folder.path()), folder.clone()).await
+    }
+
+    /// As [`Gateway::in_folder`], by a command that may have been given more.
+    pub async fn of_command(mut command: Command, folder: Folder) -> Self {
+        let mut child = command
             .stdout(Stdio::inherit())
             .stderr(Stdio::piped())
             .spawn()
@@ -164,6 +191,11 @@ impl Gateway {
         self.folder.path()
     }
 
+    /// The same folder, for who changes what is in it.
+    pub fn files(&self) -> &Folder {
+        &self.folder
+    }
+
     /// Waits for the first event of this message.
     pub async fn event(&self, message: &str) -> Value {
         self.event_with(message, &[]).await
@@ -178,9 +210,29 @@ impl Gateway {
 
     /// Waits for the first event of this message that is so.
     pub async fn event_where(&self, message: &str, is_so: impl Fn(&Value) -> bool + Send + 'static) -> Value {
+        self.event_since(Mark(0), message, is_so).await
+    }
+
+    /// Where its log is now.
+    pub fn mark(&self) -> Mark {
+        Mark(self.log.lock().events.len())
+    }
+
+    /// What it has logged since `mark`.
+    pub fn logged_since(&self, mark: Mark) -> Vec<Value> {
+        self.log.lock().events[mark.0..].to_vec()
+    }
+
+    /// Waits for the first event after `mark` of this message that is so.
+    pub async fn event_since(
+        &self,
+        mark: Mark,
+        message: &str,
+        is_so: impl Fn(&Value) -> bool + Send + 'static,
+    ) -> Value {
         let (log, message) = (self.log.clone(), message.to_owned());
         let found = tokio::task::spawn_blocking(move || {
-            log.wait_for(&message, |event| event["message"] == message.as_str() && is_so(event))
+            log.wait_for(mark, &message, |event| event["message"] == message.as_str() && is_so(event))
         });
         found.await.expect("it waits or panics").expect("an event")
     }
@@ -286,8 +338,8 @@ impl Log {
         self.lines.lock().expect("no reader panics")
     }
 
-    fn wait_for(&self, message: &str, is_it: impl Fn(&Value) -> bool) -> Result<Value> {
-        let found = |lines: &Lines| lines.events.iter().find(|event| is_it(event)).cloned();
+    fn wait_for(&self, mark: Mark, message: &str, is_it: impl Fn(&Value) -> bool) -> Result<Value> {
+        let found = |lines: &Lines| lines.events[mark.0..].iter().find(|event| is_it(event)).cloned();
         let waiting = |lines: &mut Lines| found(lines).is_none() && !lines.ended;
         let (lines, _) =
             self.grown.wait_timeout_while(self.lock(), PATIENCE, waiting).expect("no reader panics");

@@ -11,7 +11,7 @@ pub mod traffic;
 
 pub use child::in_child;
 pub use folder::{Folder, built};
-pub use gateway::{Answer, Gateway, command, command_of, config, server};
+pub use gateway::{Answer, Gateway, Mark, command, command_of, config, server, until};
 pub use proxy::Proxy;
 
 use host::{config::Plugins, load::Loader};
