@@ -1,10 +1,14 @@
 //! Change while it runs: gateway.toml and plugins are edited, and the gateway follows, or says why it does not.
 
 mod broken;
+mod followed;
+mod libraries;
+
+use std::time::Instant;
 
 use host::config::Digest;
 use serde_json::Value;
-use tests::{Folder, Gateway, built};
+use tests::{Folder, Gateway, Mark, built};
 
 /// What every gateway.toml here begins with.
 const HEAD: &str = "listen = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\n";
@@ -85,4 +89,28 @@ fn steady(gateway: &Gateway, text: &str) -> String {
         |word: &str| word.len() > 5 && word.bytes().all(|byte| byte.is_ascii_digit() || byte == b';');
     let word = |word| if is_size(word) { "[size];" } else { word };
     text.split(' ').map(word).collect::<Vec<_>>().join(" ").replace("[size]; bytes", "[size] bytes")
+}
+
+/// Writes gateway.toml and waits for the gateway to follow by itself; what it logs then.
+async fn follow(gateway: &Gateway, toml: &str) -> Value {
+    follow_edit(gateway, |folder| _ = folder.replace("gateway.toml", toml)).await
+}
+
+/// The same of any edit.
+async fn follow_edit(gateway: &Gateway, edit: impl FnOnce(&Folder)) -> Value {
+    let mark = gateway.mark();
+    edit(gateway.files());
+    let began = Instant::now();
+    let event = gateway.event_since(mark, "reloaded", |_| true).await;
+    // For whoever wants to know, with --nocapture.
+    println!("followed after {} ms: {} {}", began.elapsed().as_millis(), event["changes"], event["settings"]);
+    assert_eq!(event["trigger"], "change");
+    event
+}
+
+/// What a library's end is told as, once it has come.
+async fn fate(gateway: &Gateway, mark: Mark, server: &str) -> String {
+    let server = server.to_owned();
+    let event = gateway.event_since(mark, "server unloaded", move |event| event["server"] == *server).await;
+    format!("{} {}", text(&event["library"]), text(&event["reason"])).trim_end().to_owned()
 }
