@@ -73,6 +73,8 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
     // Before the plugins: a port in use is to cost nothing, and a signal is not to be missed.
     let listening = Listening::bind(config.listen)?;
     let admin = config.admin.listen.map(Listening::bind).transpose()?;
+    // Whoever reads that the gateway is ready is to find it; who asks before waits until it is.
+    let control = control_socket(&config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let signals = {
         let _runtime = runtime.enter();
@@ -97,7 +99,7 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
     let served = {
         let _runtime = runtime.enter();
         gateway.install(table);
-        let serving = Served { listening, admin, signals };
+        let serving = Served { listening, admin, control, signals };
         serving.until_stopped(&runtime, origin, loader, &gateway, &retirements)
     };
     unload::unload_all(&gateway.running());
@@ -110,26 +112,26 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
 struct Served {
     listening: Listening,
     admin: Option<Listening>,
+    control: Option<ControlSocket>,
     signals: Signals,
 }
 
 impl Served {
     /// From the first request to the last: a signal refuses new calls and waits for those under way.
     fn until_stopped(
-        self,
+        mut self,
         runtime: &Runtime,
         origin: Origin,
         loader: Loader,
         gateway: &Arc<Gateway>,
         retirements: &Arc<Retirements>,
     ) -> Result<(), RunError> {
-        let mut control = control_socket(origin.config());
         let reloader = Reloader::start(origin, loader, gateway, retirements, runtime.handle())?;
         let mut stop = self.signals.follow(gateway);
         let mut serving = self.listening.serve(gateway)?;
         let mut others = Vec::new();
         others.extend(self.admin.map(|admin| admin.serve_operators(gateway)).transpose()?);
-        others.extend(control.as_mut().map(|control| control.serve(gateway)).transpose()?);
+        others.extend(self.control.as_mut().map(|control| control.serve(gateway)).transpose()?);
         let end = async {
             tokio::select! {
                 _ = stop.changed() => {}
