@@ -74,7 +74,7 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
     let listening = Listening::bind(config.listen)?;
     let admin = config.admin.listen.map(Listening::bind).transpose()?;
     // Whoever reads that the gateway is ready is to find it; who asks before waits until it is.
-    let control = control_socket(&config);
+    let control = control_socket(config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let signals = {
         let _runtime = runtime.enter();
@@ -94,7 +94,7 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
         return Err(RunError::Required { server });
     }
     let gateway = Gateway::new(Settings::of(config), listening.address());
-    announce(config, &table, &gateway.base_url(), began.elapsed());
+    announce(config, &table, &gateway.base_url(), admin.as_ref(), began.elapsed());
     let retirements = Arc::new(Retirements::default());
     let served = {
         let _runtime = runtime.enter();
@@ -191,14 +191,16 @@ fn control_socket(config: &Config) -> Option<ControlSocket> {
 }
 
 /// Says that everything is up: to a person on a terminal, and to the log.
-fn announce(config: &Config, table: &MountTable, base: &str, took: Duration) {
+fn announce(config: &Config, table: &MountTable, base: &str, admin: Option<&Listening>, took: Duration) {
     let startup_ms = took.as_micros() as f64 / 1000.0;
     let failed = table.servers.iter().filter(|mounted| mounted.failure().is_some()).count();
     if io::stderr().is_terminal() {
         // Nobody can be told that stderr is gone.
         let _ = write!(io::stderr(), "{}", Banner { table, config, base, took });
     }
-    tracing::info!(url = base, servers = table.servers.len(), failed, startup_ms, "gateway ready");
+    // Port 0 is none that anybody could find.
+    let admin = admin.map(|admin| admin.address().to_string());
+    tracing::info!(url = base, admin, servers = table.servers.len(), failed, startup_ms, "gateway ready");
 }
 
 /// The signals that a gateway takes, from the moment on at which this is made.
