@@ -11,6 +11,7 @@ pub mod reload;
 
 pub mod cli;
 pub mod observe;
+mod signals;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -18,11 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{
-    runtime::Runtime,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
-};
+use futures_util::future::{join_all, select_all};
+use tokio::{runtime::Runtime, sync::watch};
 
 use cli::ServeArgs;
 use config::{Config, ConfigError};
@@ -30,7 +28,8 @@ use load::Loader;
 use mount::MountTable;
 use observe::Banner;
 use reload::{Origin, Reloader};
-use serve::{BindError, ControlSocket, Gateway, Listening, Serving, Settings, Trigger};
+use serve::{BindError, ControlSocket, Gateway, Listening, Serving, Settings};
+use signals::Signals;
 use unload::Retirements;
 
 /// How long answers that are ready may take to reach their clients once the gateway stops.
@@ -70,15 +69,15 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
     let origin = Origin::read(&args.config, args.listen)?;
     let config = origin.config();
     observe::start(&config.log);
-    // Before the plugins: a port in use is to cost nothing, and a signal is not to be missed.
+    // Before the plugins: a port in use is to cost nothing, and whoever asks early waits.
     let listening = Listening::bind(config.listen)?;
-    let admin = config.admin.listen.map(Listening::bind).transpose()?;
-    // Whoever reads that the gateway is ready is to find it; who asks before waits until it is.
+    let admin = config.admin.listen.map(Listening::bind_admin).transpose()?;
     let control = control_socket(config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let signals = {
+    let gateway = Gateway::new(Settings::of(config), listening.address());
+    let stop = {
         let _runtime = runtime.enter();
-        Signals::watch()?
+        Signals::watch()?.follow(&gateway)
     };
 
     for ignored in origin.ignored() {
@@ -93,67 +92,67 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
         unload::unload_all(&table.running());
         return Err(RunError::Required { server });
     }
-    let gateway = Gateway::new(Settings::of(config), listening.address());
-    announce(config, &table, &gateway.base_url(), admin.as_ref(), began.elapsed());
     let retirements = Arc::new(Retirements::default());
     let served = {
         let _runtime = runtime.enter();
         gateway.install(table);
-        let serving = Served { listening, admin, control, signals };
-        serving.until_stopped(&runtime, origin, loader, &gateway, &retirements)
+        announce(config, &gateway, admin.as_ref(), began.elapsed());
+        let doors = Doors { listening, admin, control };
+        doors.serve_until(stop, &runtime, Reloading { origin, loader }, &gateway, &retirements)
     };
     unload::unload_all(&gateway.running());
     // Generations of before the last switches: there is nothing left that they could wait for.
     retirements.finish();
+    // With a limit: a library that hangs when it is closed may hold up the end of any thread.
+    runtime.shutdown_timeout(LAST_BYTES);
     served
 }
 
-/// What a gateway serves with.
-struct Served {
+/// Where a gateway answers.
+struct Doors {
     listening: Listening,
     admin: Option<Listening>,
     control: Option<ControlSocket>,
-    signals: Signals,
 }
 
-impl Served {
+/// What reloads begin with.
+struct Reloading {
+    origin: Origin,
+    loader: Loader,
+}
+
+impl Doors {
     /// From the first request to the last: a signal refuses new calls and waits for those under way.
-    fn until_stopped(
+    fn serve_until(
         mut self,
+        mut stop: watch::Receiver<()>,
         runtime: &Runtime,
-        origin: Origin,
-        loader: Loader,
+        Reloading { origin, loader }: Reloading,
         gateway: &Arc<Gateway>,
         retirements: &Arc<Retirements>,
     ) -> Result<(), RunError> {
         let reloader = Reloader::start(origin, loader, gateway, retirements, runtime.handle())?;
-        let mut stop = self.signals.follow(gateway);
-        let mut serving = self.listening.serve(gateway)?;
-        let mut others = Vec::new();
-        others.extend(self.admin.map(|admin| admin.serve_operators(gateway)).transpose()?);
-        others.extend(self.control.as_mut().map(|control| control.serve(gateway)).transpose()?);
-        let end = async {
-            tokio::select! {
-                _ = stop.changed() => {}
-                error = serving.failed() => return Err(error.into()),
-                error = any_failed(&mut others) => return Err(error.into()),
-            }
+        let mut serving = vec![self.listening.serve(gateway)?];
+        serving.extend(self.admin.map(|admin| admin.serve_operators(gateway)).transpose()?);
+        serving.extend(self.control.as_mut().map(|control| control.serve(gateway)).transpose()?);
+        let stopped = runtime.block_on(async {
+            let ended = tokio::select! {
+                _ = stop.changed() => Ok(()),
+                error = first_failed(&mut serving) => Err(RunError::from(error)),
+            };
             gateway.begin_drain();
             reloader.close();
-            drain(gateway, retirements).await
-        };
-        let stopped = runtime.block_on(end);
-        // Also after an error.
-        gateway.begin_drain();
-        reloader.close();
-        runtime.block_on(async {
-            for listener in std::iter::once(serving).chain(others) {
-                listener.stop(LAST_BYTES).await?;
-            }
-            Ok::<_, RunError>(())
-        })?;
-        // What is being loaded now is never served; what cannot be waited for ends with the process.
-        reloader.finish(LAST_BYTES);
+            // Whoever starts a gateway on the same file from here on is not to find this one.
+            drop(self.control.take());
+            let drained = drain(gateway, retirements).await;
+            let stopping = serving.into_iter().map(|listener| listener.stop(LAST_BYTES));
+            let closed = join_all(stopping).await.into_iter().collect::<io::Result<()>>();
+            ended.and(drained).and(closed.map_err(RunError::from))
+        });
+        // What is being loaded now is never served. What cannot be waited for ends with the process, at once.
+        if !reloader.finish(LAST_BYTES) {
+            load::leave_no_destructors();
+        }
         stopped
     }
 }
@@ -176,12 +175,9 @@ async fn drain(gateway: &Gateway, retirements: &Retirements) -> Result<(), RunEr
     }
 }
 
-/// Waits for the first of the listeners that ends by itself; for ever if there is none.
-async fn any_failed(listeners: &mut [Serving]) -> io::Error {
-    if listeners.is_empty() {
-        return std::future::pending().await;
-    }
-    futures_util::future::select_all(listeners.iter_mut().map(|listener| Box::pin(listener.failed()))).await.0
+/// Waits for the first of the listeners that ends by itself.
+async fn first_failed(serving: &mut [Serving]) -> io::Error {
+    select_all(serving.iter_mut().map(|listener| Box::pin(listener.failed()))).await.0
 }
 
 /// Where `gateway reload` finds this gateway. Without it there are still SIGHUP and the files.
@@ -191,62 +187,16 @@ fn control_socket(config: &Config) -> Option<ControlSocket> {
 }
 
 /// Says that everything is up: to a person on a terminal, and to the log.
-fn announce(config: &Config, table: &MountTable, base: &str, admin: Option<&Listening>, took: Duration) {
+fn announce(config: &Config, gateway: &Gateway, admin: Option<&Listening>, took: Duration) {
     let startup_ms = took.as_micros() as f64 / 1000.0;
-    let failed = table.servers.iter().filter(|mounted| mounted.failure().is_some()).count();
+    let (servers, base) = (&*gateway.mounted(), &*gateway.base_url());
+    let failed = servers.iter().filter(|mounted| mounted.failure().is_some()).count();
+    // Port 0 is none that anybody could find.
+    let admin = admin.map(Listening::address);
     if io::stderr().is_terminal() {
         // Nobody can be told that stderr is gone.
-        let _ = write!(io::stderr(), "{}", Banner { table, config, base, took });
+        let _ = write!(io::stderr(), "{}", Banner { servers, config, base, admin, took });
     }
-    // Port 0 is none that anybody could find.
-    let admin = admin.map(|admin| admin.address().to_string());
-    tracing::info!(url = base, admin, servers = table.servers.len(), failed, startup_ms, "gateway ready");
-}
-
-/// The signals that a gateway takes, from the moment on at which this is made.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hang_up: Signal,
-    /// Whether somebody started it at a terminal.
-    at_terminal: bool,
-}
-
-impl Signals {
-    fn watch() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hang_up: signal(SignalKind::hangup())?,
-            at_terminal: io::stderr().is_terminal(),
-        })
-    }
-
-    /// The first SIGINT or SIGTERM changes what is returned, the second ends the process, whatever it is doing. SIGHUP asks
-    /// for a reload, unless it says that the terminal is gone.
-    fn follow(mut self, gateway: &Arc<Gateway>) -> watch::Receiver<()> {
-        let (stop, stopped) = watch::channel(());
-        let gateway = gateway.clone();
-        tokio::spawn(async move {
-            let mut is_stopping = false;
-            loop {
-                let hung_up = tokio::select! {
-                    _ = self.interrupt.recv() => false,
-                    _ = self.terminate.recv() => false,
-                    _ = self.hang_up.recv() => true,
-                };
-                if hung_up && (!self.at_terminal || io::stderr().is_terminal()) {
-                    // What comes of it is in the log.
-                    drop(gateway.reloads().ask(Trigger::Signal));
-                    continue;
-                }
-                if std::mem::replace(&mut is_stopping, true) {
-                    tracing::warn!("second signal: gateway ends at once");
-                    load::leave_at_once(1);
-                }
-                stop.send_replace(());
-            }
-        });
-        stopped
-    }
+    let admin = admin.map(|address| address.to_string());
+    tracing::info!(url = base, admin, servers = servers.len(), failed, startup_ms, "gateway ready");
 }

@@ -12,10 +12,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::runtime::Handle;
+
 use crate::{
     config::ServerName,
     load::{Instance, Unloaded},
+    serve::mcp::McpDoor,
 };
+
+/// How long a generation that serves no more waits for its last call. A call ends by its `call_timeout`, a question to its
+/// client unanswered, a task with its time to live: none of them takes longer.
+const CALLS_LIMIT: Duration = Duration::from_hours(25);
 
 /// Stops every server, last to first; `load` logs what became of each library. Blocks.
 pub fn unload_all(running: &[Arc<Instance>]) -> Vec<(ServerName, Unloaded)> {
@@ -42,10 +49,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Retirements {
-    /// Stops `instance` once nobody uses it, at the latest after `limit`. To be called when it cannot be found any more:
-    /// whoever found it before, and may yet call it, holds it. `close` lets go of what else holds it, once no call is under
-    /// way. Does not block.
-    pub fn retire(&self, instance: Arc<Instance>, limit: Duration, close: impl FnOnce() + Send + 'static) {
+    /// Stops `instance` once nobody uses it. To be called when it cannot be found any more: whoever found it before, and may
+    /// yet call it, holds it. `door`: that of its mount, if no other generation serves behind it; closed first, in the runtime
+    /// that is named. Does not block.
+    pub fn retire(&self, instance: Arc<Instance>, door: Option<(Arc<McpDoor>, Handle)>) {
         let hurry = self.hurry.clone();
         let retiring = thread::Builder::new().name(format!("retire:{}", instance.entry().name));
         // In a cell, so that it is still there if there is no thread.
@@ -54,11 +61,24 @@ impl Retirements {
             let cell = cell.clone();
             move || {
                 let Some(instance) = lock(&cell).take() else { return };
-                let end = Instant::now() + limit;
-                hurry.wait_until(end, || instance.calls_open() == 0);
-                close();
-                // Exact: a request that has found it, and is still reading its body, holds it as well as a call does.
-                hurry.wait_until(end, || Arc::strong_count(&instance) == 1);
+                let end = Instant::now() + CALLS_LIMIT;
+                if let Some((door, runtime)) = door {
+                    door.end_streams();
+                    // Every request holds the door that it has found, until the last byte of its answer.
+                    hurry.wait_until(end, || Arc::strong_count(&door) == 1);
+                    door.begin_drain();
+                    runtime.block_on(door.close_sessions());
+                    door.shut();
+                }
+                // And so for the instance, by way of its mount.
+                if !hurry.wait_until(end, || Arc::strong_count(&instance) == 1) {
+                    let (server, calls) = (instance.entry().name.as_str(), instance.calls_open());
+                    tracing::warn!(
+                        server,
+                        calls,
+                        "a generation that serves no more is stopped with calls under way"
+                    );
+                }
                 instance.stop();
             }
         };
@@ -71,11 +91,6 @@ impl Retirements {
             // Better cut off than left running.
             Err(_) => drop(lock(&cell).take().map(|instance| instance.stop())),
         }
-    }
-
-    /// How many generations are on their way out.
-    pub fn under_way(&self) -> usize {
-        lock(&self.threads).iter().filter(|thread| !thread.is_finished()).count()
     }
 
     /// Has generations wait for no more calls.
@@ -94,13 +109,17 @@ impl Retirements {
 }
 
 impl Hurry {
-    /// Waits until `done`, or `end`, or nobody waits any more.
-    fn wait_until(&self, end: Instant, done: impl Fn() -> bool) {
+    /// Waits until `done`, or `end`, or nobody waits any more. Answers whether it is done.
+    fn wait_until(&self, end: Instant, done: impl Fn() -> bool) -> bool {
         let mut pause = Duration::from_micros(500);
         let mut told = lock(&self.told);
-        while !done() && !*told && Instant::now() < end {
+        while !done() {
+            if *told || Instant::now() > end {
+                return false;
+            }
             told = self.changed.wait_timeout(told, pause).unwrap_or_else(PoisonError::into_inner).0;
             pause = (pause * 2).min(Duration::from_millis(20));
         }
+        true
     }
 }

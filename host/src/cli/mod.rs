@@ -52,7 +52,7 @@ pub enum Verb {
     Reload(RemoteArgs),
     /// Tell what the gateway that serves gateway.toml serves
     ///
-    /// Exit codes: 0 every server serves, 1 one does not, 2 no gateway serves gateway.toml.
+    /// Exit codes: 0 all that is on the disk is served, 1 something is not, 2 no gateway serves gateway.toml.
     Servers(RemoteArgs),
     /// Tell what a plugin is and whether it would load, without running it
     ///

@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use unicode_width::UnicodeWidthStr;
 
 use super::{Outcome, RemoteArgs};
-use crate::{load::chain, serve::socket_of};
+use crate::{load::chain, serve::sockets_of};
 
 /// `gateway reload`.
 pub fn reload(args: &RemoteArgs, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<Outcome> {
@@ -52,7 +52,9 @@ pub fn servers(args: &RemoteArgs, out: &mut dyn Write, err: &mut dyn Write) -> i
         tell_servers(&answer, out)?;
     }
     let is_running = |server: &Value| server["state"] == "running";
-    Ok(if list(&answer["servers"]).iter().all(is_running) { Outcome::Fine } else { Outcome::Failed })
+    let all_is_served =
+        list(&answer["servers"]).iter().all(is_running) && list(&answer["reload"]["refused"]).is_empty();
+    Ok(if all_is_served { Outcome::Fine } else { Outcome::Failed })
 }
 
 fn unreachable(error: &io::Error, config: &Path, err: &mut dyn Write) -> io::Result<Outcome> {
@@ -69,10 +71,17 @@ fn unreachable(error: &io::Error, config: &Path, err: &mut dyn Write) -> io::Res
 
 /// One request to the gateway that serves the file at `config`. Takes as long as the gateway does.
 fn ask(config: &Path, method: Method, path: &str) -> io::Result<(StatusCode, Value)> {
-    let socket = socket_of(config)?;
+    let sockets = sockets_of(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let stream = UnixStream::connect(socket).await?;
+        let mut stream = Err(io::ErrorKind::NotFound.into());
+        for socket in sockets {
+            stream = UnixStream::connect(socket).await;
+            if stream.is_ok() {
+                break;
+            }
+        }
+        let stream = stream?;
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         // It ends with the answer's connection.
@@ -132,7 +141,7 @@ fn tell_servers(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
             (Value::Null, Value::Null) => text(&server["state"]),
             (Value::Null, refused) => {
                 format!(
-                    "{}; the library on the disk is refused: {}",
+                    "{}; what is on the disk is refused: {}",
                     text(&server["state"]),
                     text(&refused["reason"])
                 )
@@ -149,11 +158,17 @@ fn tell_servers(answer: &Value, out: &mut dyn Write) -> io::Result<()> {
     };
     table(list(&answer["servers"]).iter().map(row).collect(), out)?;
     let reload = &answer["reload"];
-    if reload["outcome"] == "refused" {
-        for refused in list(&reload["refused"]).iter().filter(|refused| refused["server"].is_null()) {
-            let line = refused["line"].as_u64().map(|line| format!("line {line}: ")).unwrap_or_default();
-            writeln!(out, "gateway.toml on the disk is refused: {line}{}", text(&refused["reason"]))?;
-        }
+    let has_row =
+        |refused: &Value| list(&answer["servers"]).iter().any(|row| row["name"] == refused["server"]);
+    for refused in list(&reload["refused"]).iter().filter(|refused| !has_row(refused)) {
+        let line = refused["line"].as_u64().map(|line| format!("line {line}: ")).unwrap_or_default();
+        writeln!(out, "gateway.toml on the disk is refused: {line}{}", text(&refused["reason"]))?;
+    }
+    for key in list(&reload["needs_restart"]) {
+        writeln!(out, "{} on the disk takes a restart", text(key))?;
+    }
+    for ignored in list(&reload["ignored"]) {
+        writeln!(out, "{} is ignored: {}", text(&ignored["file"]), text(&ignored["reason"]))?;
     }
     Ok(())
 }

@@ -40,20 +40,36 @@ impl Problems {
         self.list.len()
     }
 
-    /// Line and column of each, counted from 1, in file order.
-    pub fn places(&self) -> Vec<(usize, usize)> {
+    /// Line and column of each, counted from 1, and what is wrong there, in words that quote nothing which might be a secret:
+    /// for everybody who may see `/servers`.
+    pub fn told_to_all(&self) -> Vec<((usize, usize), String)> {
         let lines = Lines::of(&self.text);
-        let place = |problem: &Problem| {
-            let Excerpt { column, .. } = Excerpt::of(&self.text, &problem.span);
-            (lines.line_of(problem.span.start), column)
+        let told = |problem: &Problem| {
+            let Excerpt { column, shown, .. } = Excerpt::of(&self.text, &problem.span);
+            let shown = shown.to_ascii_lowercase();
+            // What breaks the syntax is quoted as it stands there, a secret without quotation marks too.
+            let may_quote = problem.message.starts_with("not valid TOML")
+                || ["secret", "token", "password", "key"].iter().any(|word| shown.contains(word));
+            let message = if may_quote { without_quotes(&problem.message) } else { problem.message.clone() };
+            let text = match problem.remedy.as_str() {
+                "" => message,
+                remedy => format!("{message}; {remedy}"),
+            };
+            ((lines.line_of(problem.span.start), column), text)
         };
-        self.list.iter().map(place).collect()
+        self.list.iter().map(told).collect()
     }
 
     /// In file order.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.list.iter()
     }
+}
+
+/// `text` with what it has in backticks left out.
+fn without_quotes(text: &str) -> String {
+    let parts = text.split('`').enumerate();
+    parts.map(|(at, part)| if at % 2 == 0 { part } else { "`…`" }).collect()
 }
 
 impl fmt::Display for Problems {

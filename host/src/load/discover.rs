@@ -78,6 +78,11 @@ impl Discovery {
         Ok(found)
     }
 
+    /// Whether there was none at the last look.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
     /// Reads what the plugin at `path` calls itself, unless that is known of this very file.
     fn read_name(&mut self, path: PathBuf) {
         let stamp = Stamp::of(&path);

@@ -39,7 +39,7 @@ pub use call::{
     Answer, AnswerStatus, CallEvent, CallFacts, CallOptions, CancelReason, ClientAnswer, Closed,
     Notifications, OpenCall, Request, Taken, Tasks,
 };
-pub use close::libraries_kept;
+pub use close::{leave_no_destructors, libraries_kept};
 pub use discover::{Discovered, Discovery, Ignored};
 pub use error::{LoadError, chain};
 pub use health::{Change, Fault, Health, Pass, Quarantined, Verdict, milliseconds};

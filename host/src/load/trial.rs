@@ -152,7 +152,9 @@ impl TrialError {
     /// Whether another trial of the same content could end otherwise: it says something about this machine at this
     /// moment.
     fn is_passing(&self) -> bool {
-        matches!(self, Self::Hung { .. } | Self::Killed { .. } | Self::NoChild { .. })
+        // A library that it needs may be installed by then.
+        let is_linkers = matches!(self, Self::Refused(Objection::Linker(_)));
+        is_linkers || matches!(self, Self::Hung { .. } | Self::Killed { .. } | Self::NoChild { .. })
     }
 
     /// Whether it took too long only because it was given less time than `limit`.

@@ -1,10 +1,10 @@
 //! What a person at a terminal sees once everything is up: every URL, and a line that can be pasted.
 
-use std::{fmt, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use crate::{
     config::Config,
-    mount::{MountTable, Mounted},
+    mount::Mounted,
     serve::curl_line,
 };
 
@@ -12,24 +12,27 @@ use crate::{
 #[derive(Debug)]
 pub struct Banner<'a> {
     /// What is served.
-    pub table: &'a MountTable,
+    pub servers: &'a [Mounted],
     /// From which file.
     pub config: &'a Config,
     /// Where, without a slash at its end.
     pub base: &'a str,
+    /// Where operators look, if not there.
+    pub admin: Option<SocketAddr>,
     /// How long it took to get here.
     pub took: Duration,
 }
 
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, config, base, took } = self;
+        let Self { servers, config, base, admin, took } = self;
         let (version, path) = (env!("CARGO_PKG_VERSION"), config.path.display());
         writeln!(f, "\n  gateway {version}   ready in {} ms   {path}\n", took.as_millis())?;
         self.servers(f)?;
         writeln!(f, "\n  API docs  {base}/docs   {base}/redoc   {base}/openapi.json")?;
-        writeln!(f, "  State     {base}/servers   {base}/readyz   {base}/healthz")?;
-        let first = table.servers.iter().find_map(|mounted| match mounted {
+        let operators = admin.map_or_else(|| (*base).to_owned(), |address| format!("http://{address}"));
+        writeln!(f, "  State     {base}/servers   {operators}/readyz   {operators}/healthz")?;
+        let first = servers.iter().find_map(|mounted| match mounted {
             Mounted::Serving(mount) => mount.tools.first().map(|tool| (mount, tool)),
             _ => None,
         });
@@ -44,11 +47,11 @@ impl fmt::Display for Banner<'_> {
 
 impl Banner<'_> {
     fn servers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, base, .. } = self;
-        if table.servers.is_empty() {
+        let Self { servers, base, .. } = self;
+        if servers.is_empty() {
             return writeln!(f, "  no servers: add a [[server]] table to {}", self.config.path.display());
         }
-        let rows: Vec<[String; 4]> = table.servers.iter().map(|mounted| row(mounted, base)).collect();
+        let rows: Vec<[String; 4]> = servers.iter().map(|mounted| row(mounted, base)).collect();
         let head = ["Server", "MCP", "REST", "Tools"].map(str::to_owned);
         let rows: Vec<&[String; 4]> = std::iter::once(&head).chain(&rows).collect();
         let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

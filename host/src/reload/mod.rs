@@ -9,6 +9,7 @@
 //! it is done. A library that has changed under an entry that has not is a matter of that server alone.
 
 mod keeper;
+mod look;
 mod plan;
 mod told;
 mod watch;
@@ -18,7 +19,7 @@ use std::{
     io,
     net::SocketAddr,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{self, Receiver, RecvTimeoutError},
@@ -71,6 +72,7 @@ impl Origin {
                     entries.extend(found.entries);
                     ignored = found.ignored;
                 }
+                // It may yet come.
                 Err(error) => ignored.push(told::unreadable(folder, &error)),
             }
         }
@@ -112,10 +114,10 @@ impl Reloader {
         retirements: &Arc<Retirements>,
         runtime: &Handle,
     ) -> io::Result<Self> {
-        let (asked, requests) = mpsc::channel();
+        let (messages, received) = mpsc::channel();
         let (end, ended) = mpsc::channel();
         let watched = Arc::new(Watched::default());
-        watched.acted_upon(origin.seen.clone());
+        watched.looked_at(origin.seen.clone());
         let libraries = origin.entries.iter().map(|entry| &entry.plugin);
         let examined =
             libraries.filter_map(|path| Some((path.clone(), origin.seen.files.get(path).copied()??)));
@@ -131,17 +133,21 @@ impl Reloader {
             examined: examined.collect(),
             seen: origin.seen,
             refused: BTreeMap::new(),
+            declined: HashMap::new(),
+            waits: None,
         };
         thread::Builder::new().name("reload".into()).spawn(move || {
-            serve(keeper, &requests);
+            serve(keeper, &received);
             // Its receiver may have given up.
             let _ = end.send(());
         })?;
         thread::Builder::new().name("watch".into()).spawn({
-            let (watched, asked) = (watched.clone(), asked.clone());
-            move || watch(&watched, &asked)
+            let (watched, messages) = (watched.clone(), messages.clone());
+            move || watch(&watched, &messages)
         })?;
-        gateway.reloads().hand_to(Some(asked));
+        gateway
+            .reloads()
+            .hand_to(Some(Box::new(move |request| messages.send(Message::Asked(request)).is_ok())));
         Ok(Self { gateway: gateway.clone(), watched, ended })
     }
 
@@ -157,31 +163,55 @@ impl Reloader {
     }
 }
 
+/// What the thread that reloads is told.
+enum Message {
+    /// Somebody wants what is on the disk to be served.
+    Asked(ReloadRequest),
+    /// A file has changed.
+    Changed {
+        /// The files that nobody is writing just now, as they are.
+        settled: HashMap<PathBuf, Stamp>,
+        /// Where to say that it has been looked at, whatever came of it.
+        over: mpsc::Sender<()>,
+    },
+}
+
 /// Does what is asked, one after the other, until nobody can ask any more.
-fn serve(mut keeper: Keeper, requests: &Receiver<ReloadRequest>) {
+fn serve(mut keeper: Keeper, messages: &Receiver<Message>) {
     let mut last: Option<Arc<Reload>> = None;
-    while let Ok(first) = requests.recv() {
+    while let Ok(first) = messages.recv() {
         // Whoever has asked by now wants what is on the disk by now: one look serves them all.
-        let all: Vec<ReloadRequest> = std::iter::once(first).chain(requests.try_iter()).collect();
+        let all: Vec<Message> = std::iter::once(first).chain(messages.try_iter()).collect();
         if keeper.is_stopping() {
             return;
         }
-        let asked = all.iter().find(|request| request.settled.is_none());
-        let request = asked.unwrap_or(&all[0]);
-        let (trigger, settled) = (request.trigger, request.settled.as_ref());
-        // What it shares is replaced as a whole, so that nothing is left half-changed.
-        let looked = catch_unwind(AssertUnwindSafe(|| keeper.look(trigger, settled)));
-        let Ok(looked) = looked else {
-            tracing::error!(trigger = trigger.word(), "reload panicked");
-            continue;
+        let looked = {
+            let asked = all.iter().find_map(|message| match message {
+                Message::Asked(request) => Some((request.trigger, None)),
+                Message::Changed { .. } => None,
+            });
+            let changed = all.iter().find_map(|message| match message {
+                Message::Changed { settled, .. } => Some((Trigger::Change, Some(settled))),
+                Message::Asked(_) => None,
+            });
+            let (trigger, settled) = asked.or(changed).expect("there is at least one message");
+            // What it shares is replaced as a whole, so that nothing is left half-changed.
+            catch_unwind(AssertUnwindSafe(|| keeper.look(trigger, settled)))
         };
-        let Some(reload) = looked.map(Arc::new) else { continue };
-        // First, so that whoever is woken by the log finds it everywhere else as well.
+        let reload = looked.unwrap_or_else(|_| {
+            tracing::error!("reload panicked");
+            None
+        });
+        let Some(reload) = reload.map(Arc::new) else { continue };
+        // In this order: whoever finds it in the log finds it in `/servers` as well.
         keeper.gateway.reloads().note(reload.clone());
         note(&reload, last.as_deref());
-        for request in all {
+        for message in all {
             // Who asked may be gone.
-            let _ = request.answer.send(reload.clone());
+            match message {
+                Message::Asked(request) => drop(request.answer.send(reload.clone())),
+                Message::Changed { over, .. } => drop(over.send(())),
+            }
         }
         last = Some(reload);
     }

@@ -3,11 +3,53 @@
 use std::{io, path::Path};
 
 use crate::{
-    config::{Config, ConfigError, LogFormat, ServerEntry},
+    config::{Config, ConfigError, LogFormat, ServerEntry, ServerName},
     load::{Ignored, chain},
-    mount::Failure,
-    serve::{Refused, Waiting},
+    mount::{Failure, Mounted},
+    serve::{Change, Refused, Waiting, What},
 };
+
+/// Each server with the generation that serves for it, if one does.
+pub(super) struct Generations(Vec<(ServerName, Option<u64>)>);
+
+impl Generations {
+    pub(super) fn of(mounted: &[Mounted]) -> Self {
+        let row = |mounted: &Mounted| {
+            let serving = match mounted {
+                Mounted::Serving(mount) => Some(mount.instance.generation()),
+                _ => None,
+            };
+            (mounted.entry().name.clone(), serving)
+        };
+        Self(mounted.iter().map(row).collect())
+    }
+
+    /// Whether there is such a server, serving or not.
+    pub(super) fn has(&self, name: &ServerName) -> bool {
+        self.0.iter().any(|(other, _)| other == name)
+    }
+
+    pub(super) fn serves(&self, name: &ServerName) -> bool {
+        self.generation(name).is_some()
+    }
+
+    fn generation(&self, name: &ServerName) -> Option<u64> {
+        self.0.iter().find(|(other, _)| other == name)?.1
+    }
+}
+
+/// Which servers are served otherwise than before.
+pub(super) fn changes(before: &Generations, now: &Generations) -> Vec<Change> {
+    let change = |name: &ServerName, what, generation| Change { server: name.to_string(), what, generation };
+    let serving =
+        now.0.iter().filter_map(|(name, generation)| match (before.generation(name), *generation) {
+            (None, Some(generation)) => Some(change(name, What::Added, Some(generation))),
+            (Some(old), Some(new)) if old != new => Some(change(name, What::Swapped, Some(new))),
+            _ => None,
+        });
+    let gone = before.0.iter().filter(|(name, _)| !now.has(name));
+    serving.chain(gone.map(|(name, _)| change(name, What::Removed, None))).collect()
+}
 
 /// Why a server on the disk is not served.
 pub(super) fn refusal(entry: &ServerEntry, failure: &Failure) -> Refused {
@@ -19,14 +61,8 @@ pub(super) fn refusal(entry: &ServerEntry, failure: &Failure) -> Refused {
 pub(super) fn refusals_of_config(error: &ConfigError) -> Vec<Refused> {
     let refused = |reason, place| Refused { server: None, code: "bad_config", reason, place };
     let ConfigError::Problems(problems) = error else { return vec![refused(chain(error), None)] };
-    let each = problems.iter().zip(problems.places()).map(|(problem, place)| {
-        let reason = match problem.remedy.as_str() {
-            "" => problem.message.clone(),
-            remedy => format!("{}; {remedy}", problem.message),
-        };
-        refused(reason, Some(place))
-    });
-    each.collect()
+    let told = problems.told_to_all().into_iter();
+    told.map(|(place, reason)| refused(reason, Some(place))).collect()
 }
 
 /// That there is no telling which plugins are there.

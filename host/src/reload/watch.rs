@@ -1,6 +1,6 @@
 //! Watches the files that what is served came from, and asks for a reload when one of them has changed.
 //!
-//! In:   gateway.toml, the libraries, the folder of `autoload`, each as it was when it was last acted upon.
+//! In:   gateway.toml, the libraries, the folder of `autoload`, each as it was when it was last looked at.
 //! Out:  a request, once a change has settled: a file that is being written is left until nothing happens to it.
 //! Never: reads a file.
 //!
@@ -12,16 +12,15 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc::Sender},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{self, Sender},
+    },
     time::Duration,
 };
 
-use tokio::sync::oneshot;
-
-use crate::{
-    load::Stamp,
-    serve::{ReloadRequest, Trigger},
-};
+use super::Message;
+use crate::load::Stamp;
 
 /// How long there is between two looks; a change has settled if two in a row see the same.
 pub(super) const PAUSE: Duration = Duration::from_millis(200);
@@ -35,14 +34,14 @@ pub(super) struct Watched {
 
 #[derive(Debug, Default)]
 struct State {
-    acted_upon: Seen,
+    looked_at: Seen,
     is_over: bool,
 }
 
 /// Files as they were at one moment, and a folder whose libraries count as well.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Seen {
-    /// `None`: wanted, but never acted upon.
+    /// `None`: wanted, but never looked at when it had settled.
     pub(super) files: HashMap<PathBuf, Option<Stamp>>,
     pub(super) folder: Option<PathBuf>,
 }
@@ -68,8 +67,8 @@ impl Watched {
     }
 
     /// From now on changes against `seen` count.
-    pub(super) fn acted_upon(&self, seen: Seen) {
-        self.lock().acted_upon = seen;
+    pub(super) fn looked_at(&self, seen: Seen) {
+        self.lock().looked_at = seen;
     }
 
     /// Ends the watch.
@@ -84,12 +83,12 @@ impl Watched {
         let going_on = |state: &mut State| !state.is_over;
         let (state, _) =
             self.ended.wait_timeout_while(state, PAUSE, going_on).unwrap_or_else(PoisonError::into_inner);
-        (!state.is_over).then(|| state.acted_upon.clone())
+        (!state.is_over).then(|| state.looked_at.clone())
     }
 }
 
 /// Watches until told to end. Blocks.
-pub(super) fn watch(watched: &Arc<Watched>, asked: &Sender<ReloadRequest>) {
+pub(super) fn watch(watched: &Arc<Watched>, messages: &Sender<Message>) {
     let mut before = HashMap::new();
     while let Some(seen) = watched.pause() {
         let now = seen.now();
@@ -98,13 +97,12 @@ pub(super) fn watch(watched: &Arc<Watched>, asked: &Sender<ReloadRequest>) {
         if !has_changed(&seen, &settled) {
             continue;
         }
-        let (answer, answered) = oneshot::channel();
-        let request = ReloadRequest { trigger: Trigger::Change, settled: Some(settled), answer };
-        if asked.send(request).is_err() {
+        let (over, is_over) = mpsc::channel();
+        if messages.send(Message::Changed { settled, over }).is_err() {
             return;
         }
-        // What came of it is told elsewhere. No answer: it was put off, and the next look finds the same change.
-        let _ = answered.blocking_recv();
+        // Closed without a word: the gateway stops.
+        let _ = is_over.recv();
     }
 }
 
@@ -132,10 +130,10 @@ mod tests {
 
     #[test]
     fn a_file_that_is_being_written_does_not_count_until_it_has_settled() {
-        let acted_upon = files(&[("a", at(1)), ("b", at(1))]);
-        let acted_upon = acted_upon.into_iter().map(|(path, stamp)| (path, Some(stamp)));
+        let looked_at = files(&[("a", at(1)), ("b", at(1))]);
+        let looked_at = looked_at.into_iter().map(|(path, stamp)| (path, Some(stamp)));
         let wanted = (PathBuf::from("wanted"), None);
-        let seen = Seen { files: acted_upon.chain([wanted]).collect(), folder: None };
+        let seen = Seen { files: looked_at.chain([wanted]).collect(), folder: None };
         let check = |before: &[(&str, Stamp)], now: &[(&str, Stamp)], expected| {
             let settled = settled(&files(before), &files(now));
             assert_eq!(has_changed(&seen, &settled), expected, "{before:?} {now:?}");

@@ -60,7 +60,7 @@ async fn answer(gateway: &Gateway, entrance: Entrance) -> Result<Response, Probl
         Phase::Serving => Problem::new(ProblemCode::Internal, "the reload failed; the log has more"),
         phase => phase.problem(),
     })?;
-    let mut told = reload.json();
+    let mut told = reload.json_for_operators();
     // It quotes lines of gateway.toml, which may hold secrets: for who can read that file anyway.
     if let (Entrance::Socket, Some(report)) = (entrance, &reload.report) {
         told["report"] = report.as_str().into();

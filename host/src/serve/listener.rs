@@ -1,4 +1,5 @@
-//! The listening sockets: the main one, that of `[admin]`, and the control socket. Bound before any plugin is loaded, so that a port in use costs nothing.
+//! The listening sockets: the main one, that of `[admin]`, and the control socket. Bound before any plugin is loaded, so that
+//! a port in use costs nothing.
 
 use std::{
     io,
@@ -34,9 +35,11 @@ pub struct Listening {
 pub enum BindError {
     /// Another process has the port.
     #[error(
-        "cannot listen on `{address}`: another process has the port; stop it, or choose another with `listen` in gateway.toml or `--listen`"
+        "cannot listen on `{address}`: another process has the port; stop it, or choose another with {keys}"
     )]
     InUse {
+        /// What says where to listen.
+        keys: &'static str,
         /// The address of gateway.toml or `--listen`.
         address: SocketAddr,
         /// What the system said.
@@ -71,15 +74,25 @@ pub enum BindError {
 }
 
 impl Listening {
-    /// Binds `address`; port 0 lets the system pick.
+    /// Binds `address`, of the main listener; port 0 lets the system pick.
     pub fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        Self::bind_as(address, "`listen` in gateway.toml or `--listen`")
+    }
+
+    /// The same for the listener of `[admin]`.
+    pub fn bind_admin(address: SocketAddr) -> Result<Self, BindError> {
+        Self::bind_as(address, "`[admin] listen` in gateway.toml")
+    }
+
+    /// `keys`: what says where to listen.
+    fn bind_as(address: SocketAddr, keys: &'static str) -> Result<Self, BindError> {
         let bound = TcpListener::bind(address).and_then(|listener| {
             // Tokio takes only sockets that never block.
             listener.set_nonblocking(true)?;
             Ok(Self { address: listener.local_addr()?, listener })
         });
         bound.map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse { address, source },
+            io::ErrorKind::AddrInUse => BindError::InUse { keys, address, source },
             io::ErrorKind::PermissionDenied => BindError::Privileged { address, source },
             io::ErrorKind::AddrNotAvailable => BindError::NotOurs { address, source },
             _ => BindError::Other { address, source },
@@ -107,7 +120,7 @@ impl Listening {
         let mut server = server.handle(handle.clone()).http1_only();
         limit(server.http_builder());
         let task = tokio::spawn(server.serve(router::router(gateway, place).into_make_service()));
-        Ok(Serving { stop: Box::new(move |grace| handle.graceful_shutdown(Some(grace))), task })
+        Ok(Serving::new(task, move |grace| handle.graceful_shutdown(Some(grace))))
     }
 }
 
@@ -119,7 +132,7 @@ impl ControlSocket {
         let mut server = axum_server::from_unix(listener)?.handle(handle.clone()).http1_only();
         limit(server.http_builder());
         let task = tokio::spawn(server.serve(router::router(gateway, Place::Control).into_make_service()));
-        Ok(Serving { stop: Box::new(move |grace| handle.graceful_shutdown(Some(grace))), task })
+        Ok(Serving::new(task, move |grace| handle.graceful_shutdown(Some(grace))))
     }
 }
 
@@ -132,19 +145,28 @@ fn limit(builder: &mut Builder<TokioExecutor>) {
 /// A listener that answers.
 pub struct Serving {
     stop: Box<dyn FnOnce(Duration) + Send>,
-    task: JoinHandle<io::Result<()>>,
+    /// `None`: it has ended by itself.
+    task: Option<JoinHandle<io::Result<()>>>,
 }
 
 impl Serving {
+    fn new(task: JoinHandle<io::Result<()>>, stop: impl FnOnce(Duration) + Send + 'static) -> Self {
+        Self { stop: Box::new(stop), task: Some(task) }
+    }
+
     /// Closes the listener, lets requests under way finish for at most `grace`, then cuts what is left.
     pub async fn stop(self, grace: Duration) -> io::Result<()> {
+        let Some(task) = self.task else { return Ok(()) };
         (self.stop)(grace);
-        self.task.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
+        task.await.unwrap_or_else(|panicked| Err(io::Error::other(panicked)))
     }
 
     /// Waits for a listener that ends by itself, which it does only after an error.
     pub async fn failed(&mut self) -> io::Error {
-        match (&mut self.task).await {
+        let Some(task) = &mut self.task else { return std::future::pending().await };
+        let ended = task.await;
+        self.task = None;
+        match ended {
             Ok(Ok(())) => io::Error::other("the listener ended"),
             Ok(Err(error)) => error,
             Err(panicked) => io::Error::other(panicked),

@@ -32,7 +32,7 @@ mod server_page;
 mod snippet;
 
 pub use asked::RequestId;
-pub use control::{ControlSocket, socket_of};
+pub use control::{ControlSocket, sockets_of};
 pub use listener::{BindError, Listening, Serving};
 pub use problem::Problem;
 pub use reloads::{Change, Outcome, Refused, Reload, ReloadRequest, Reloads, Trigger, Waiting, What};

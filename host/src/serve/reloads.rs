@@ -6,12 +6,9 @@
 //! Never: reloads anything.
 
 use std::{
-    collections::HashMap,
-    path::PathBuf,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
-        mpsc::Sender,
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -19,8 +16,6 @@ use std::{
 use arc_swap::ArcSwapOption;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
-
-use crate::load::Stamp;
 
 /// What made the gateway look at its files again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +42,7 @@ pub enum Outcome {
 /// What has become of one server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
-    /// It was not there before.
+    /// It did not serve before.
     Added,
     /// Another generation serves in its place.
     Swapped,
@@ -120,19 +115,19 @@ pub struct Reload {
 pub struct ReloadRequest {
     /// Why.
     pub trigger: Trigger,
-    /// The files that nobody is writing just now, as they are: others are left for later. `None`: who asks says that all
-    /// of them are written.
-    pub settled: Option<HashMap<PathBuf, Stamp>>,
     /// Where to tell what came of it.
     pub answer: oneshot::Sender<Arc<Reload>>,
 }
 
+/// Takes a request to where it is done; whether somebody does it.
+type Hand = Box<dyn Fn(ReloadRequest) -> bool + Send>;
+
 /// All attempts of this process.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Reloads {
     last: ArcSwapOption<Reload>,
     counts: [AtomicU64; Outcome::ALL.len()],
-    asked: Mutex<Option<Sender<ReloadRequest>>>,
+    hand: Mutex<Option<Hand>>,
 }
 
 impl Trigger {
@@ -201,7 +196,6 @@ impl Reload {
             }
             row
         };
-        let waiting = |key: &Waiting| json!({ "key": key.key, "holds": key.holds, "written": key.written });
         let ignored = |(file, reason): &(String, String)| json!({ "file": file, "reason": reason });
         json!({
             "outcome": self.outcome.word(),
@@ -211,9 +205,17 @@ impl Reload {
             "changes": self.changes.iter().map(change).collect::<Vec<_>>(),
             "settings": self.settings,
             "refused": self.refused.iter().map(refused).collect::<Vec<_>>(),
-            "needs_restart": self.waiting.iter().map(waiting).collect::<Vec<_>>(),
+            "needs_restart": self.waiting.iter().map(|waiting| waiting.key).collect::<Vec<_>>(),
             "ignored": self.ignored.iter().map(ignored).collect::<Vec<_>>(),
         })
+    }
+
+    /// The same with addresses and other values of gateway.toml: for those who look after the gateway.
+    pub fn json_for_operators(&self) -> Value {
+        let mut told = self.json();
+        let waiting = |key: &Waiting| json!({ "key": key.key, "holds": key.holds, "written": key.written });
+        told["needs_restart"] = self.waiting.iter().map(waiting).collect();
+        told
     }
 
     /// What of `server` on the disk is not served.
@@ -239,18 +241,22 @@ impl Reloads {
         self.last.store(Some(reload));
     }
 
-    /// Hands every request to the other end of `asked` from now on; `None`: there are no more reloads.
-    pub fn hand_to(&self, asked: Option<Sender<ReloadRequest>>) {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = asked;
+    /// Takes every request to `hand` from now on; `None`: there are no more reloads.
+    pub fn hand_to(&self, hand: Option<Hand>) {
+        *self.hand.lock().unwrap_or_else(PoisonError::into_inner) = hand;
     }
 
     /// Asks for a reload; what came of it is sent over the channel, which closes without a word if the gateway stops
     /// before. `None`: it is starting or stopping.
     pub fn ask(&self, trigger: Trigger) -> Option<oneshot::Receiver<Arc<Reload>>> {
         let (answer, answered) = oneshot::channel();
-        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let request = ReloadRequest { trigger, settled: None, answer };
-        asked.as_ref()?.send(request).ok()?;
-        Some(answered)
+        let hand = self.hand.lock().unwrap_or_else(PoisonError::into_inner);
+        hand.as_ref()?(ReloadRequest { trigger, answer }).then_some(answered)
+    }
+}
+
+impl std::fmt::Debug for Reloads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reloads").field("last", &self.last).finish_non_exhaustive()
     }
 }

@@ -170,7 +170,7 @@ async fn dispatch(gateway: &Arc<Gateway>, request: Request) -> Result<Response, 
         Target::Tool(tool) if parts.method == Method::POST => {
             rest::answer(gateway, &mount, tool, &parts, body).await
         }
-        Target::Endpoint => endpoint(gateway, &mount, &door, parts, body).await,
+        Target::Endpoint => endpoint(gateway, &mount, door, parts, body).await,
         _ => Err(not_allowed(&parts.method, allow)),
     }
 }
@@ -199,7 +199,7 @@ fn locate<'p>(gateway: &Gateway, path: &'p str) -> Result<Located<'p>, Problem> 
 async fn endpoint(
     gateway: &Arc<Gateway>,
     mount: &Mount,
-    door: &McpDoor,
+    door: Arc<McpDoor>,
     parts: Parts,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -217,8 +217,8 @@ async fn endpoint(
         _ => Bytes::new(),
     };
     let response = door.handle(parts, body).await;
-    // Open until the last byte of the answer is on its way, or the client is gone.
-    Ok(response.map(|body| held(body, open)))
+    // Open, and the door with it, until the last byte of the answer is on its way, or the client is gone.
+    Ok(response.map(|body| held(body, open.map(|open| (open, door)))))
 }
 
 fn about(mount: &Mount, wanted: Form, uri: &Uri, headers: &HeaderMap) -> Response {

@@ -42,6 +42,9 @@ struct Shared {
     sealer: Arc<Sealer>,
     hub: Arc<Hub>,
     tasks: Tasks,
+    /// Streams that wait for changes end.
+    ending: CancellationToken,
+    /// No more calls are taken.
     drain: CancellationToken,
 }
 
@@ -62,8 +65,8 @@ impl Handler {
                 }
             });
             let offer = ArcSwap::from_pointee(Offer::new(mount));
-            let (tasks, drain) = (Tasks::default(), CancellationToken::new());
-            Shared { offer, sealer, hub, tasks, drain }
+            let (ending, drain) = (CancellationToken::new(), CancellationToken::new());
+            Shared { offer, sealer, hub, tasks: Tasks::default(), ending, drain }
         });
         Self { shared, session: Arc::default() }
     }
@@ -73,7 +76,12 @@ impl Handler {
         Self { shared: self.shared.clone(), session: Arc::default() }
     }
 
+    pub(super) fn end_streams(&self) {
+        self.shared.ending.cancel();
+    }
+
     pub(super) fn begin_drain(&self) {
+        self.end_streams();
         self.shared.drain.cancel();
     }
 
@@ -109,8 +117,9 @@ impl Handler {
         &self.shared.tasks
     }
 
-    pub(super) fn drain(&self) -> &CancellationToken {
-        &self.shared.drain
+    /// Cancelled when streams that wait for changes are to end.
+    pub(super) fn ending(&self) -> &CancellationToken {
+        &self.shared.ending
     }
 
     pub(super) fn session(&self) -> &Session {

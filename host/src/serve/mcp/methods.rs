@@ -273,7 +273,7 @@ impl ServerHandler for Handler {
         };
         tokio::select! {
             () = subscription.cancelled() => {}
-            () = self.drain().cancelled() => {}
+            () = self.ending().cancelled() => {}
             () = telling => {}
         }
         Ok(())

@@ -251,6 +251,12 @@ impl McpDoor {
         }
     }
 
+    /// Ends `subscriptions/listen` streams with their result. Calls are still taken: of requests that have found this door
+    /// before another took its place.
+    pub fn end_streams(&self) {
+        self.handler.end_streams();
+    }
+
     /// First step of a shutdown: `subscriptions/listen` streams end with their result, and calls that still
     /// arrive are answered that the server is stopping. Calls under way go on.
     pub fn begin_drain(&self) {

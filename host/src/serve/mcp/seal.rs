@@ -3,10 +3,15 @@
 //! In:   the answers so far, the plugin's state, and what they belong to.
 //! Out:  an opaque text that only this gateway, or one with the same secret, takes back: unchanged, for the same
 //!       server, principal, method and parameters, and for ten minutes.
-//!       A secret that has been replaced is still good for what was sealed with it.
+//!       A secret that has been replaced is good for as long again.
 //! Never: hides anything: what is sealed is signed, not encrypted. It came from that client or is meant for it.
 
-use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt::Write,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arc_swap::ArcSwap;
 use rmcp::{
@@ -29,8 +34,8 @@ pub struct Sealer(ArcSwap<Codecs>);
 #[derive(Debug)]
 struct Codecs {
     current: Arc<RequestStateCodec>,
-    /// Of before the last change of the secret.
-    previous: Option<Arc<RequestStateCodec>>,
+    /// Of before the last change of the secret, and when that was.
+    previous: Option<(Arc<RequestStateCodec>, Instant)>,
 }
 
 /// What sealed text belongs to.
@@ -66,7 +71,7 @@ impl Sealer {
 
     /// Signs with another secret from now on.
     pub fn change(&self, secret: Option<&Secret>) {
-        let previous = Some(self.0.load().current.clone());
+        let previous = Some((self.0.load().current.clone(), Instant::now()));
         self.0.store(Arc::new(Codecs { current: codec(secret), previous }));
     }
 
@@ -80,8 +85,10 @@ impl Sealer {
     pub(super) fn open(&self, binding: Binding<'_>, sealed: &str) -> Result<Carried, ErrorData> {
         let (codecs, binding) = (self.0.load(), binding.text());
         let open = |codec: &RequestStateCodec| codec.open_with(sealed, binding.as_bytes());
-        let opened = match (open(&codecs.current), &codecs.previous) {
-            (Err(error), Some(previous)) => open(previous).map_err(|_| error),
+        // For as long as what was sealed with it may live: it may have been changed because somebody else knows it.
+        let previous = codecs.previous.as_ref().filter(|(_, since)| since.elapsed() < LIFETIME);
+        let opened = match (open(&codecs.current), previous) {
+            (Err(error), Some((previous, _))) => open(previous).map_err(|_| error),
             (opened, _) => opened,
         };
         let opened = opened.map_err(|error| match error {
