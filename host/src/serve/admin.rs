@@ -55,11 +55,16 @@ async fn reload(
 }
 
 async fn answer(gateway: &Gateway, entrance: Entrance) -> Result<Response, Problem> {
+    let closed = gateway.reloads().closed();
     let reload = gateway.reloads().ask(Trigger::Request).ok_or_else(|| gateway.phase().problem())?;
-    let reload = reload.await.map_err(|_| match gateway.phase() {
-        Phase::Serving => Problem::new(ProblemCode::Internal, "the reload failed; the log has more"),
-        phase => phase.problem(),
-    })?;
+    let reload = tokio::select! {
+        reload = reload => reload.map_err(|_| match gateway.phase() {
+            Phase::Serving => Problem::new(ProblemCode::Internal, "the reload failed; the log has more"),
+            phase => phase.problem(),
+        })?,
+        // A plugin may take its time to start, which the gateway does not wait for when it stops.
+        () = closed => return Err(Phase::Draining.problem()),
+    };
     let mut told = reload.json_for_operators();
     // It quotes lines of gateway.toml, which may hold secrets: for who can read that file anyway.
     if let (Entrance::Socket, Some(report)) = (entrance, &reload.report) {

@@ -15,7 +15,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, futures::Notified, oneshot};
 
 /// What made the gateway look at its files again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +128,7 @@ pub struct Reloads {
     last: ArcSwapOption<Reload>,
     counts: [AtomicU64; Outcome::ALL.len()],
     hand: Mutex<Option<Hand>>,
+    closed: Notify,
 }
 
 impl Trigger {
@@ -243,7 +244,16 @@ impl Reloads {
 
     /// Takes every request to `hand` from now on; `None`: there are no more reloads.
     pub fn hand_to(&self, hand: Option<Hand>) {
+        let is_over = hand.is_none();
         *self.hand.lock().unwrap_or_else(PoisonError::into_inner) = hand;
+        if is_over {
+            self.closed.notify_waiters();
+        }
+    }
+
+    /// Ends when there are no more reloads, if that is after this call.
+    pub fn closed(&self) -> Notified<'_> {
+        self.closed.notified()
     }
 
     /// Asks for a reload; what came of it is sent over the channel, which closes without a word if the gateway stops
