@@ -1,8 +1,11 @@
 //! Change while it runs: gateway.toml and plugins are edited, and the gateway follows, or says why it does not.
 
 mod broken;
+mod discovered;
 mod followed;
 mod libraries;
+mod remote;
+mod stopping;
 
 use std::time::Instant;
 
@@ -113,4 +116,15 @@ async fn fate(gateway: &Gateway, mark: Mark, server: &str) -> String {
     let server = server.to_owned();
     let event = gateway.event_since(mark, "server unloaded", move |event| event["server"] == *server).await;
     format!("{} {}", text(&event["library"]), text(&event["reason"])).trim_end().to_owned()
+}
+
+/// What a verb says, without how long something took.
+fn without_times(said: &str) -> String {
+    let mut words: Vec<&str> = said.split(' ').collect();
+    for at in 1..words.len() {
+        if words[at].starts_with("ms") {
+            words[at - 1] = "[…]";
+        }
+    }
+    words.join(" ")
 }

@@ -176,6 +176,11 @@ impl Gateway {
         gateway
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its URL, without a path.
     pub fn base(&self) -> &str {
         &self.base
