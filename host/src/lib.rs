@@ -142,9 +142,9 @@ impl Doors {
             };
             gateway.begin_drain();
             reloader.close();
-            // Whoever starts a gateway on the same file from here on is not to find this one.
-            drop(self.control.take());
             let drained = drain(gateway, retirements).await;
+            // Before the port is free: whoever takes it next, on the same file, is not to find this gateway.
+            drop(self.control.take());
             let stopping = serving.into_iter().map(|listener| listener.stop(LAST_BYTES));
             let closed = join_all(stopping).await.into_iter().collect::<io::Result<()>>();
             ended.and(drained).and(closed.map_err(RunError::from))

@@ -2,11 +2,7 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use crate::{
-    config::Config,
-    mount::Mounted,
-    serve::curl_line,
-};
+use crate::{config::Config, mount::Mounted, serve::curl_line};
 
 /// What a person at a terminal sees once everything is up.
 #[derive(Debug)]

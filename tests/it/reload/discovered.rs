@@ -128,7 +128,7 @@ async fn a_file_that_becomes_garbage_leaves_the_old_generation_and_one_that_alwa
       bye             /bye             generation 2  1 tool  running
       declines_start  /declines_start                        failed: server `declines_start`: `[server.settings]` does not fit the plugin: line 1: "reason" is a required property
       directory       /directory                             failed: server `directory`: cannot use `plugins/directory.so`: it is not a regular file
-      greet           /greet           generation 1  1 tool  running; the library on the disk is refused: server `greet`: cannot use `plugins/greet.so`: it is not a 64-bit ELF shared library; name the `.so` that cargo makes of a `cdylib` crate
+      greet           /greet           generation 1  1 tool  running; what is on the disk is refused: server `greet`: cannot use `plugins/greet.so`: it is not a 64-bit ELF shared library; name the `.so` that cargo makes of a `cdylib` crate
       link            /link                                  failed: server `link`: cannot read `plugins/link.so`: No such file or directory (os error 2)
       noise           /noise                                 failed: server `noise`: cannot use `plugins/noise.so`: it is not a 64-bit ELF shared library; name the `.so` that cargo makes of a `cdylib` crate
     exit 1
@@ -187,7 +187,10 @@ async fn a_folder_that_is_missing_is_no_reason_to_unmount_anything() {
         .iter()
         .map(|row| text(&row["reason"]) + "\n")
         .collect();
-    assert_snapshot!(steady(&gateway, &said), @"cannot read `plugins`, where `[plugins] autoload` looks: No such file or directory (os error 2); make the folder, or set `autoload = false`");
+    assert_snapshot!(steady(&gateway, &said), @r"
+    `plugins`: `[plugins] autoload` looks there, and cannot: No such file or directory (os error 2); make the folder, or set `autoload = false`
+    server `greet`: cannot read `plugins/greet.so`: No such file or directory (os error 2)
+    ");
     fs::rename(folder("away"), folder("plugins")).expect("it is there");
     look(&gateway).await;
     assert_eq!(servers(&gateway).await["reload"]["outcome"], "unchanged");
@@ -199,8 +202,8 @@ async fn a_gateway_starts_without_the_folder_and_finds_it_later() {
     let folder = Folder::empty();
     folder.replace("gateway.toml", HEAD.to_owned() + AUTOLOAD);
     let gateway = Gateway::in_folder(&folder).await;
-    let warned = gateway.event("plugins folder cannot be read").await;
-    assert_snapshot!(steady(&gateway, &format!("{} {}", warned["folder"], warned["error"])), @r#""plugins" "No such file or directory (os error 2)""#);
+    let warned = gateway.event("file in the plugins folder ignored").await;
+    assert_snapshot!(format!("{} {}", text(&warned["file"]), text(&warned["reason"])), @"plugins `[plugins] autoload` looks there, and cannot: No such file or directory (os error 2); make the folder, or set `autoload = false`");
     let event = follow_edit(&gateway, |folder| _ = folder.install("greet", &built("greet"))).await;
     assert_eq!(
         (&event["changes"], greeting(&gateway, "/greet").await),

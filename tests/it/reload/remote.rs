@@ -54,7 +54,7 @@ async fn the_verbs_tell_people_what_has_become_of_their_edit() {
     !    |          ^^^^^^^^ choose another prefix or delete one of the two tables
     "#);
     assert_snapshot!(folder.run_and_talk(&["servers"]), @r"
-    exit 0
+    exit 1
       math   /math   generation 3  2 tools  running
       greet  /greet  generation 4  1 tool   running
     gateway.toml on the disk is refused: line 11: prefix `/greet` is already used by server `math` (line 7); choose another prefix or delete one of the two tables
@@ -77,9 +77,9 @@ async fn the_verbs_tell_people_what_has_become_of_their_edit() {
     ! error: server `greet`: cannot use `plugins/greet.so`: it is not a 64-bit ELF shared library; name the `.so` that cargo makes of a `cdylib` crate
     ");
     assert_snapshot!(folder.run_and_talk(&["servers"]), @r"
-    exit 0
+    exit 1
       math   /math   generation 5  2 tools  running
-      greet  /greet  generation 4  1 tool   running; the library on the disk is refused: server `greet`: cannot use `plugins/greet.so`: it is not a 64-bit ELF shared library; name the `.so` that cargo makes of a `cdylib` crate
+      greet  /greet  generation 4  1 tool   running; what is on the disk is refused: server `greet`: cannot use `plugins/greet.so`: it is not a 64-bit ELF shared library; name the `.so` that cargo makes of a `cdylib` crate
     ");
 }
 
