@@ -4,6 +4,7 @@
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
 use host::config::Digest;
+use http::Request;
 use insta::assert_snapshot;
 use tests::{Folder, Gateway, artifacts, built, config, server};
 
@@ -123,6 +124,30 @@ async fn files_are_tried_side_by_side() {
     assert_eq!((trials.len(), start.len()), (3, 1), "{log:?}");
     // One after the other they would take all of that, on any machine.
     assert!(start[0] < trials.iter().sum(), "{start:?} for trials of {trials:?}");
+}
+
+#[tokio::test]
+async fn what_a_reload_has_refused_is_not_tried_again_until_somebody_asks() {
+    let token = "a token for the reloads of this test only";
+    let text = config(&["greet"]) + &server("hangs_in_describe", "hangs_in_describe");
+    let text = text.replace("[log]", &format!("[admin]\ntoken = {token:?}\n[log]\nfilter = \"debug\""));
+    let gateway = Gateway::with_config(&(text.clone() + "start_timeout = \"1s\"\n")).await;
+    let reload = async || {
+        let request = Request::post("/admin/reload").header("authorization", format!("Bearer {token}"));
+        gateway.send(request.body(String::new()).expect("a request")).await.expect("an answer")
+    };
+    // The watch notices this as well, while the reload waits for the plugin.
+    let changed = text + "start_timeout = \"1100ms\"\n";
+    fs::write(gateway.folder().join("gateway.toml"), changed).expect("it is ours");
+    assert_eq!([reload().await.status.as_u16(), reload().await.status.as_u16()], [409, 409]);
+    gateway.signal("TERM");
+    let (code, log) = gateway.ended().await;
+    assert_eq!(code, Some(0));
+    let refused = log.iter().find(|event| event["message"] == "reload refused").expect("it was");
+    // On a machine that is slow enough it comes before whoever asks.
+    let by_itself = usize::from(refused["trigger"] == "change");
+    let trials = log.iter().filter(|event| event["message"] == "file tried").count();
+    assert_eq!(trials, 4 + by_itself, "greet and it at the start, and it for each who asked");
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use super::{
     look::{Look, NotWanted, Wanted},
     plan::{File, State, Step, step},
     told::{Generations, changes, refusal, settings_changed, waiting},
-    watch::{Seen, Watched},
+    watch::{Seen, Watched, has_changed},
 };
 use crate::{
     config::{Config, ServerEntry, ServerName},
@@ -77,12 +77,17 @@ struct Loaded {
 type Examined = HashMap<ServerName, (PathBuf, Stamp, File)>;
 
 impl Keeper {
-    /// Looks at the files, and serves what is there. `None`: it was put off, or the gateway stops.
+    /// Looks at the files, and serves what is there. `None`: it was put off, there is nothing new, or the gateway
+    /// stops.
     pub(super) fn look(
         &mut self,
         trigger: Trigger,
         settled: Option<&HashMap<PathBuf, Stamp>>,
     ) -> Option<Reload> {
+        if settled.is_some_and(|settled| !has_changed(&self.seen, settled)) {
+            // It was noticed while the look before was under way, which has acted upon it.
+            return None;
+        }
         let began = Instant::now();
         let seen = self.seen.clone();
         let mut look = Look::new(settled, &seen);

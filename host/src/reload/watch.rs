@@ -101,7 +101,7 @@ pub(super) fn watch(watched: &Arc<Watched>, messages: &Sender<Message>) {
         if messages.send(Message::Changed { settled, over }).is_err() {
             return;
         }
-        // Closed without a word: the gateway stops.
+        // Closed without a word: there is nothing to tell of it, or the gateway stops.
         let _ = is_over.recv();
     }
 }
@@ -112,7 +112,8 @@ fn settled(before: &HashMap<PathBuf, Stamp>, now: &HashMap<PathBuf, Stamp>) -> H
     same.map(|(path, stamp)| (path.clone(), *stamp)).collect()
 }
 
-fn has_changed(seen: &Seen, settled: &HashMap<PathBuf, Stamp>) -> bool {
+/// Whether one of these is not as it was when it was last acted upon.
+pub(super) fn has_changed(seen: &Seen, settled: &HashMap<PathBuf, Stamp>) -> bool {
     settled.iter().any(|(path, stamp)| seen.files.get(path) != Some(&Some(*stamp)))
 }
 
