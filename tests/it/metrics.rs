@@ -79,6 +79,9 @@ async fn every_server_is_told_in_numbers() {
     # HELP gateway_libraries_kept Libraries of this process that stayed mapped after their end.
     # TYPE gateway_libraries_kept gauge
     gateway_libraries_kept 1
+    # HELP gateway_calls_open Calls under way, at every door.
+    # TYPE gateway_calls_open gauge
+    gateway_calls_open 0
     # HELP gateway_reloads_total Looks at gateway.toml and the libraries since the start, by what came of them.
     # TYPE gateway_reloads_total counter
     gateway_reloads_total{outcome="applied"} 0

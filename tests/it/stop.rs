@@ -138,3 +138,23 @@ async fn what_became_of_a_library_is_told_although_its_server_never_served() {
     assert_eq!(kept["reason"], "it was not ready within 2s and may still run");
     assert_eq!(kept["reason_code"], "start_timeout");
 }
+
+#[tokio::test]
+async fn a_signal_while_the_gateway_starts_ends_it_at_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = config(&[]) + &server("late", "never_ready") + "start_timeout = \"1h\"\n";
+    fs::write(folder.path().join("gateway.toml"), text).expect("a file");
+    let mut gateway =
+        tests::command(folder.path()).stderr(std::process::Stdio::null()).spawn().expect("it can be started");
+    let threads = format!("/proc/{}/task", gateway.id());
+    let is_plugins = |thread: fs::DirEntry| {
+        fs::read_to_string(thread.path().join("comm")).is_ok_and(|name| name.starts_with("plugin:late"))
+    };
+    tests::until("the plugin starts", async || {
+        fs::read_dir(&threads).expect("it runs").flatten().any(is_plugins)
+    })
+    .await;
+    let told = std::process::Command::new("kill").arg(gateway.id().to_string()).status();
+    assert!(told.is_ok_and(|status| status.success()));
+    assert_eq!(gateway.wait().expect("it was started").code(), Some(1));
+}

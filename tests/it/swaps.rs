@@ -1,6 +1,13 @@
 //! One generation after the other at the same door: no call is lost, and whoever listens hears of what has changed.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use http::Request;
@@ -212,5 +219,64 @@ async fn a_session_whose_server_moves_or_goes_ends_and_the_others_go_on() -> Res
 
     swapped.gateway.signal("TERM");
     assert!(timeout(LONG, others.next()).await??.is_none(), "it went on until now");
+    Ok(())
+}
+
+/// A request of which only half has been sent.
+struct Half {
+    stream: TcpStream,
+    rest: String,
+}
+
+impl Half {
+    fn send(base: &str, path: &str, body: &str) -> Self {
+        let address = base.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let (first, rest) = body.split_at(body.len() / 2);
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\naccept: application/json, \
+             text/event-stream\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{first}",
+            body.len()
+        )
+        .expect("it reads");
+        Self { stream, rest: rest.to_owned() }
+    }
+
+    fn finish(mut self) -> String {
+        self.stream.write_all(self.rest.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        self.stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_had_begun_is_answered_although_its_server_has_moved() -> Result<()> {
+    let swapped = Swapped::start().await;
+    let base = swapped.gateway.base();
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+        "params": { "name": "echoHai", "arguments": { "userName": "Ada" } } });
+    let rest = Half::send(base, "/greet/tools/echoHai", r#"{"userName":"Ada"}"#);
+    let mcp = Half::send(base, "/greet/mcp", &call.to_string());
+    // Both count as calls as soon as the gateway has read their heads.
+    tests::until("both have begun", async || {
+        let open = |name: &str| format!("{name} 2");
+        swapped.gateway.get("/metrics").await.body.contains(&open("gateway_calls_open"))
+    })
+    .await;
+
+    let text = config(&swapped.library("greet"), &swapped.library("bye"), "30s");
+    fs::write(
+        swapped.gateway.folder().join("gateway.toml"),
+        text.replace("prefix = \"/greet\"", "prefix = \"/hello\""),
+    )?;
+    assert_eq!(swapped.reload().await.status.as_u16(), 200);
+    for half in [rest, mcp] {
+        let answer = half.finish();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("Hello, Ada!"), "{answer}");
+    }
+    let unloaded = swapped.gateway.event_with("server unloaded", &[("server", "greet")]).await;
+    assert_eq!(unloaded["library"], "gone");
     Ok(())
 }

@@ -93,3 +93,23 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod tests {
+    use crate::config;
+
+    #[test]
+    fn what_everybody_may_read_quotes_nothing_that_may_be_a_secret() {
+        let told = |text: &str| {
+            let problems = config::parse(text, "gateway.toml".as_ref(), &|_| None).expect_err("it is wrong");
+            problems.told_to_all().into_iter().map(|(_, told)| told).collect::<Vec<_>>().join("\n")
+        };
+        let check = |text: &str, expected: &str| assert_eq!(told(text), expected, "{text}");
+        check("[admin]\ntoken = hunter2\n", "not valid TOML: `…` is not a value; put text in double quotes");
+        check("[admin]\ntokn = \"hunter2\"\n", "unknown key `tokn`; did you mean `token`?");
+        assert!(!told("[http]\nstate_secret = 4711\n").contains("4711"));
+        assert!(!told("[http]\nstate_secret = \"hunter2\"\n").contains("hunter2"));
+        assert!(!told("[admin]\ntoken = \"hunter2\" oops\n").contains("hunter2"));
+        assert!(told("listen = \"here\"\n").starts_with("`here` is not an address"));
+    }
+}

@@ -291,12 +291,12 @@ impl Keeper {
         }
     }
 
-    /// Has what serves no more end, last to first, in the background.
+    /// Has what serves no more end in the background, each when its last call has.
     fn retire(&self, Switched { replaced, closed }: Switched) {
-        for (door, instance) in closed.into_iter().rev() {
+        for (door, instance) in closed {
             self.retirements.retire(instance, Some((door, self.runtime.clone())));
         }
-        for instance in replaced.into_iter().rev() {
+        for instance in replaced {
             self.retirements.retire(instance, None);
         }
     }

@@ -246,6 +246,9 @@ fn note(reload: &Reload, before: Option<&Reload>) {
         let said = |list: String| Some(list).filter(|list| !list.is_empty());
         let (changes, settings) = (said(changes.join(", ")), said(reload.settings.join(", ")));
         tracing::info!(trigger, changes, settings, elapsed_ms, "reloaded");
+    } else if reload.outcome == Outcome::Unchanged && before.is_some_and(|before| !before.refused.is_empty())
+    {
+        tracing::info!(trigger, elapsed_ms, "nothing is refused any more");
     } else if is_asked && reload.outcome == Outcome::Unchanged {
         tracing::info!(trigger, elapsed_ms, "nothing to reload");
     }

@@ -60,7 +60,10 @@ impl Collector for Servers {
         let servers = &served.table.servers;
         state(&mut encoder, servers)?;
         health(&mut encoder, servers)?;
-        libraries(&mut encoder, servers)
+        libraries(&mut encoder, servers)?;
+        let help = "Calls under way, at every door.";
+        let calls = encoder.encode_descriptor("gateway_calls_open", help, None, MetricType::Gauge)?;
+        ConstGauge::new(self.0.calls_open() as u64).encode(calls)
     }
 }
 
