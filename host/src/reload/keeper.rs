@@ -97,9 +97,10 @@ impl Keeper {
             // What does not depend on it is followed all the same: libraries of servers that stay as they are.
             Err(Halt::NotWanted(NotWanted { told, report })) => {
                 look.at_all_of_before();
-                self.serve(self.held(), &mut look, trigger).map(|mut reload| {
+                // What has failed before is tried again once there is a gateway.toml to try it with.
+                self.serve(self.held(), &mut look, Trigger::Change).map(|mut reload| {
                     reload.refused.splice(0..0, told);
-                    Reload { report, ..reload }
+                    Reload { trigger, report, ..reload }
                 })
             }
             Err(halt) => Err(halt),
