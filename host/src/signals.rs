@@ -1,9 +1,6 @@
 //! The signals that a gateway takes.
 
-use std::{
-    io::{self, IsTerminal as _},
-    sync::Arc,
-};
+use std::{fs::File, io, sync::Arc};
 
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -31,7 +28,7 @@ impl Signals {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
             hang_up: signal(SignalKind::hangup())?,
-            at_terminal: io::stderr().is_terminal(),
+            at_terminal: has_terminal(),
         })
     }
 
@@ -66,7 +63,12 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => false,
             _ = self.terminate.recv() => false,
-            _ = self.hang_up.recv() => !self.at_terminal || io::stderr().is_terminal(),
+            _ = self.hang_up.recv() => !self.at_terminal || has_terminal(),
         }
     }
+}
+
+/// Whether this process has a terminal, wherever its output goes: after the terminal has hung up it has none.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
 }

@@ -138,8 +138,17 @@ async fn what_a_reload_has_refused_is_not_tried_again_until_somebody_asks() {
     };
     // The watch notices this as well, while the reload waits for the plugin.
     let changed = text + "start_timeout = \"1100ms\"\n";
-    fs::write(gateway.folder().join("gateway.toml"), changed).expect("it is ours");
+    fs::write(gateway.folder().join("gateway.toml"), &changed).expect("it is ours");
     assert_eq!([reload().await.status.as_u16(), reload().await.status.as_u16()], [409, 409]);
+    let refused = async || {
+        let metrics = gateway.get("/metrics").await.body;
+        let row = metrics.lines().find(|line| line.starts_with("gateway_reloads_total{outcome=\"refused\"}"));
+        row.map(str::to_owned)
+    };
+    // Another edit, which has nothing to do with it.
+    let before = refused().await;
+    fs::write(gateway.folder().join("gateway.toml"), changed + "# a word\n").expect("it is ours");
+    tests::until("it has looked", async || refused().await != before).await;
     gateway.signal("TERM");
     let (code, log) = gateway.ended().await;
     assert_eq!(code, Some(0));

@@ -34,7 +34,8 @@ pub fn reload(args: &RemoteArgs, out: &mut dyn Write, err: &mut dyn Write) -> io
     }
     let is_about_the_file = |refused: &Value| refused["server"].is_null();
     Ok(match list(&reload["refused"]) {
-        [] => Outcome::Fine,
+        [] if list(&reload["failed"]).is_empty() => Outcome::Fine,
+        [] => Outcome::Failed,
         refused if refused.iter().any(is_about_the_file) => Outcome::BadFile,
         _ => Outcome::Failed,
     })
@@ -99,7 +100,9 @@ fn tell_reload(reload: &Value, out: &mut dyn Write, err: &mut dyn Write) -> io::
     match text(&reload["outcome"]).as_str() {
         "applied" => writeln!(out, "reloaded in {took} ms")?,
         "unchanged" => writeln!(out, "nothing has changed")?,
-        _ if changes.is_empty() => writeln!(out, "refused: what served before goes on")?,
+        _ if changes.is_empty() && list(&reload["settings"]).is_empty() => {
+            writeln!(out, "refused: what served before goes on")?
+        }
         _ => writeln!(
             out,
             "reloaded in part, in {took} ms: what served before goes on where this was refused"
@@ -129,7 +132,7 @@ fn tell_reload(reload: &Value, out: &mut dyn Write, err: &mut dyn Write) -> io::
         writeln!(err, "{report}")?;
     }
     let said = |refused: &&Value| reload["report"].is_null() || !refused["server"].is_null();
-    for refused in list(&reload["refused"]).iter().filter(said) {
+    for refused in list(&reload["refused"]).iter().filter(said).chain(list(&reload["failed"])) {
         writeln!(err, "error: {}", text(&refused["reason"]))?;
     }
     Ok(())

@@ -15,7 +15,7 @@ use super::{
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct GatewayFile {
-    /// Address and port of the one listener. Port 0 lets the system pick one.
+    /// Address and port of the main listener. Port 0 lets the system pick one.
     #[schemars(extend("examples" = ["127.0.0.1:8000", "0.0.0.0:8000", "[::1]:8000"]))]
     pub(super) listen: String,
     /// What the HTTP side accepts.

@@ -43,14 +43,22 @@ impl Problems {
     /// Line and column of each, counted from 1, and what is wrong there, in words that quote nothing which might be a secret:
     /// for everybody who may see `/servers`.
     pub fn told_to_all(&self) -> Vec<((usize, usize), String)> {
+        /// How messages begin that quote names only.
+        const OF_NAMES: [&str; 4] = ["unknown key ", "the name ", "prefix ", "the variable "];
+        /// What a line has that may hold one: by the name of its key, from the environment, in a URL.
+        const SIGNS: [&str; 6] = ["secret", "token", "password", "key", "${", "@"];
         let lines = Lines::of(&self.text);
         let told = |problem: &Problem| {
             let Excerpt { column, shown, .. } = Excerpt::of(&self.text, &problem.span);
             let shown = shown.to_ascii_lowercase();
-            // What breaks the syntax is quoted as it stands there, a secret without quotation marks too.
-            let may_quote = problem.message.starts_with("not valid TOML")
-                || ["secret", "token", "password", "key"].iter().any(|word| shown.contains(word));
-            let message = if may_quote { without_quotes(&problem.message) } else { problem.message.clone() };
+            let starts = |words: &&str| problem.message.starts_with(words);
+            // What breaks the syntax may stand anywhere.
+            let may_quote = starts(&"not valid TOML") || SIGNS.iter().any(|sign| shown.contains(sign));
+            let message = if may_quote && !OF_NAMES.iter().any(starts) {
+                without_quotes(&problem.message)
+            } else {
+                problem.message.clone()
+            };
             let text = match problem.remedy.as_str() {
                 "" => message,
                 remedy => format!("{message}; {remedy}"),
@@ -66,10 +74,12 @@ impl Problems {
     }
 }
 
-/// `text` with what it has in backticks left out.
+/// `text` without what it quotes: all from the first backtick to the last, for what is quoted may have some of its own.
 fn without_quotes(text: &str) -> String {
-    let parts = text.split('`').enumerate();
-    parts.map(|(at, part)| if at % 2 == 0 { part } else { "`…`" }).collect()
+    match (text.find('`'), text.rfind('`')) {
+        (Some(first), Some(last)) if first < last => format!("{}`…`{}", &text[..first], &text[last + 1..]),
+        _ => text.to_owned(),
+    }
 }
 
 impl fmt::Display for Problems {
@@ -110,6 +120,9 @@ mod tests {
         assert!(!told("[http]\nstate_secret = 4711\n").contains("4711"));
         assert!(!told("[http]\nstate_secret = \"hunter2\"\n").contains("hunter2"));
         assert!(!told("[admin]\ntoken = \"hunter2\" oops\n").contains("hunter2"));
-        assert!(told("listen = \"here\"\n").starts_with("`here` is not an address"));
+        assert!(!told("[admin]\ntoken = hun`ter2\n").contains("ter2"));
+        assert!(
+            told("listen = \"${PW:-hunter2}\"\n").starts_with("`…` is not an address to listen on; write")
+        );
     }
 }

@@ -16,6 +16,8 @@ use crate::config::{Prefix, ServerEntry, ServerName};
 /// Finds plugins, and remembers under which name it has found each: a file that is broken for a while keeps it.
 #[derive(Debug, Default)]
 pub struct Discovery {
+    /// The folder of the last look.
+    folder: PathBuf,
     /// In the order in which they appeared.
     known: Vec<Known>,
 }
@@ -56,6 +58,9 @@ impl Discovery {
         named: &[ServerEntry],
         is_unsettled: &dyn Fn(&Path) -> bool,
     ) -> io::Result<Discovered> {
+        if self.folder != folder {
+            *self = Self { folder: folder.to_owned(), known: Vec::new() };
+        }
         let there = plugins_in(folder)?;
         self.known.retain(|known| there.contains(&known.path));
         let named_files: Vec<PathBuf> =
@@ -91,16 +96,15 @@ impl Discovery {
             return;
         }
         let said = own_name(&path);
+        let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let before = place.map(|place| self.known[place].name.clone());
+        // Of a file that is broken now: the name it had.
+        let name = said.or_else(|| before.clone()).or_else(stem).unwrap_or_default();
         match place {
-            Some(place) => {
-                let known = &mut self.known[place];
-                known.stamp = stamp;
-                // Of a file that is broken now: the name it had.
-                known.name = said.unwrap_or_else(|| known.name.clone());
-            }
-            None => {
-                let stem = || path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-                let name = said.or_else(stem).unwrap_or_default();
+            Some(place) if before.as_ref() == Some(&name) => self.known[place].stamp = stamp,
+            // With another name it comes after those that were called so before.
+            _ => {
+                place.map(|place| self.known.remove(place));
                 self.known.push(Known { path, stamp, name });
             }
         }

@@ -24,17 +24,25 @@ pub(super) fn check(entry: &ServerEntry, described: &[u8]) -> Result<(), LoadErr
     let validator = jsonschema::validator_for(&schema)
         .map_err(|e| unusable(format!("its settings schema cannot be used: {e}")))?;
     let settings = Value::Object(entry.settings.clone());
+    let place = |pointer: &str| match entry.discovered {
+        // It has no table.
+        true => String::new(),
+        false => format!("line {}: ", entry.settings_line(pointer)),
+    };
     let problems: Vec<String> = unknown_keys(&entry.settings, &schema)
-        .map(|(pointer, problem)| format!("line {}: {problem}", entry.settings_line(&pointer)))
+        .map(|(pointer, problem)| format!("{}{problem}", place(&pointer)))
         .chain(validator.iter_errors(&settings).filter(|error| !is_about_unknown_keys(error)).map(|error| {
             let pointer = error.instance_path().as_str();
             let at = pointer.trim_start_matches('/').replace('/', ".");
             let at = if at.is_empty() { String::new() } else { format!("`{at}`: ") };
             // Settings may hold secrets: their values are not repeated.
-            format!("line {}: {at}{}", entry.settings_line(pointer), error.masked())
+            format!("{}{at}{}", place(pointer), error.masked())
         }))
         .take(PROBLEMS_MAX)
         .collect();
+    let remedy = entry.discovered.then(|| "give it a `[[server]]` table with settings".to_owned());
+    let problems: Vec<String> =
+        if problems.is_empty() { problems } else { problems.into_iter().chain(remedy).collect() };
     if problems.is_empty() {
         return Ok(());
     }

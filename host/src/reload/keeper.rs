@@ -16,12 +16,12 @@ use tokio::runtime::Handle;
 use super::{
     look::{Look, NotWanted, Wanted},
     plan::{File, State, Step, step},
-    told::{Generations, changes, refusal, settings_changed, waiting},
+    told::{Generations, being_written, changes, refusal, settings_changed, waiting},
     watch::{Seen, Watched, has_changed},
 };
 use crate::{
     config::{Config, ServerEntry, ServerName},
-    load::{Discovery, Instance, Loader, Stamp, digest_of},
+    load::{Discovery, Ignored, Instance, Loader, Stamp, digest_of},
     mount::{Failure, Mounted},
     observe,
     serve::{Gateway, Outcome, Phase, Refused, Reload, Settings, Slot, Switched, Trigger},
@@ -49,7 +49,7 @@ pub(super) struct Keeper {
     pub(super) examined: HashMap<PathBuf, Stamp>,
     /// Servers that go on although there is another library for them.
     pub(super) refused: BTreeMap<ServerName, Refused>,
-    /// Servers that gateway.toml wants and that do not start, each with the library that it was tried with.
+    /// Servers that are wanted and do not start, each with the library that it was tried with.
     pub(super) declined: HashMap<ServerName, (ServerEntry, Stamp, Refused)>,
     /// Since when what is wanted waits for a file that is being written; `None`: it does not, or that has been said.
     pub(super) waits: Option<Instant>,
@@ -89,36 +89,35 @@ impl Keeper {
             return None;
         }
         let began = Instant::now();
-        let seen = self.seen.clone();
-        let mut look = Look::new(settled, &seen);
-        let attempt = self.attempt(&mut look, trigger);
-        let reload = match attempt {
-            Ok(reload) => Ok(reload),
-            // What does not depend on it is followed all the same: libraries of servers that stay as they are.
+        let before = self.seen.clone();
+        let mut look = Look::new(settled, &before);
+        let (held, put_off) = match self.attempt(&mut look, trigger) {
+            Ok(reload) => (Some(reload), None),
+            // What does not depend on it is followed all the same: libraries of servers that stay as they are, and
+            // discovered ones. What has failed before is tried again once there is a gateway.toml to try it with.
             Err(Halt::NotWanted(NotWanted { told, report })) => {
-                look.at_all_of_before();
-                // What has failed before is tried again once there is a gateway.toml to try it with.
-                self.serve(self.held(), &mut look, Trigger::Change).map(|mut reload| {
-                    reload.refused.splice(0..0, told);
-                    Reload { trigger, report, ..reload }
-                })
+                let mut reload = self.serve_held(&mut look)?;
+                reload.refused.splice(0..0, told);
+                (Some(Reload { trigger, report, ..reload }), None)
             }
-            Err(halt) => Err(halt),
-        };
-        let (reload, seen) = match reload {
-            Ok(reload) => (Some(reload), look.done()),
-            Err(Halt::Stopping) => return None,
             Err(Halt::PutOff(path)) => {
                 self.wait(&path);
-                (None, look.put_off())
+                let mut reload = self.serve_held(&mut look)?;
+                let is_said = trigger != Trigger::Change || !reload.changes.is_empty();
+                reload.refused.insert(0, being_written(&path));
+                (is_said.then_some(Reload { trigger, ..reload }), Some(path))
             }
-            // Servers that stay as they are are never loaded as if gateway.toml wanted them anew.
-            Err(Halt::NotWanted(_)) => (None, look.done()),
+            Err(Halt::Stopping) => return None,
         };
-        self.seen = seen.clone();
-        self.watched.looked_at(seen);
-        let mut reload = reload?;
-        self.waits = None;
+        self.seen = match put_off {
+            None => {
+                self.waits = None;
+                look.done()
+            }
+            Some(path) => look.done_but_for([&path, &self.config.path]),
+        };
+        self.watched.looked_at(self.seen.clone());
+        let mut reload = held?;
         let own = |refused: &Refused| !reload.refused.iter().any(|other| other.server == refused.server);
         let standing: Vec<Refused> = self.refused.values().filter(|refused| own(refused)).cloned().collect();
         reload.refused.extend(standing);
@@ -137,13 +136,31 @@ impl Keeper {
         // Before it is read: what changes after that is found by the next look. Half of it would be another file.
         let stamp = look.file(&path).ok_or(Halt::PutOff(path.clone()))?;
         let wanted = look.read(&path, stamp, &mut self.discovery).map_err(Halt::NotWanted)?;
-        self.serve(wanted, look, trigger)
+        let reload = self.serve(wanted, look, trigger)?;
+        // All that has a table serves. A discovered plugin may yet go on in the place of one that does not.
+        self.declined.retain(|_, (entry, ..)| entry.discovered);
+        Ok(reload)
     }
 
-    /// What is served now, as if it were on the disk.
-    fn held(&self) -> Wanted {
-        let entries = self.gateway.mounted().iter().map(|mounted| mounted.entry().clone()).collect();
-        Wanted { config: self.config.clone(), entries, ignored: Vec::new() }
+    /// Looks at everything but gateway.toml, with that which holds. `None`: the gateway stops.
+    fn serve_held(&mut self, look: &mut Look<'_>) -> Option<Reload> {
+        look.at_all_of_before();
+        let (config, mut entries, mut ignored) =
+            (self.config.clone(), self.config.servers.clone(), Vec::new());
+        match look.discover(&config, &mut self.discovery) {
+            Ok(found) => {
+                entries.extend(found.entries);
+                ignored = found.ignored;
+            }
+            // Nobody can tell what is in it: those that were there go on.
+            Err(_) => {
+                let mounted = self.gateway.mounted();
+                let discovered = mounted.iter().map(Mounted::entry).filter(|entry| entry.discovered);
+                entries.extend(discovered.cloned());
+            }
+        }
+        // Servers that stay as they are are never refused as if gateway.toml wanted them anew.
+        self.serve(Wanted { config, entries, ignored }, look, Trigger::Change).ok()
     }
 
     /// Serves what is wanted, all of it or nothing; a library that does not start is its server's matter only.
@@ -152,22 +169,31 @@ impl Keeper {
         let mut examined = Examined::new();
         let steps = self.steps(&entries, look, &mut examined, trigger)?;
         let mut loaded = self.load(&entries, &steps, Step::Load);
-        let failed: Vec<Refused> = self.decline(&entries, &loaded, &examined);
+        let of = |loaded: &Loaded| Some(refusal(&entries[loaded.at], loaded.failure.as_ref()?));
+        let failed: Vec<Refused> = loaded.iter().filter_map(of).collect();
         if !failed.is_empty() {
+            self.remember(&entries, &loaded, &examined);
             unload(&loaded);
             return Err(Halt::NotWanted(NotWanted::of_servers(failed)));
         }
         loaded.extend(self.load(&entries, &steps, Step::Renew));
+        self.remember(&entries, &loaded, &examined);
 
-        let before = Generations::of(&self.gateway.mounted());
+        let mounted = self.gateway.mounted();
+        let before = Generations::of(&mounted);
         let mut refused = std::mem::take(&mut self.refused);
         // What was refused and is gone, or is another by now, stands no more.
         refused.retain(|name, _| {
             entries.iter().zip(&steps).any(|(entry, step)| entry.name == *name && *step == Step::Keep)
                 && !examined.get(name).is_some_and(|(_, _, file)| *file == File::SameContent)
         });
-        let slots = slots(&entries, loaded, &before, &mut refused);
+        let mut slots = slots(&entries, loaded, &before, &mut refused);
+        for (name, why) in self.succeeded_by_nothing(&mounted, &entries, &ignored, &mut slots) {
+            refused.insert(name.clone(), why);
+            slots.push(Slot::Same(name));
+        }
         self.refused = refused;
+        drop(mounted);
         self.switch(slots, &config)?;
         self.examined.extend(examined.into_values().map(|(path, stamp, _)| (path, stamp)));
 
@@ -183,7 +209,8 @@ impl Keeper {
             took: Duration::ZERO,
             changes: changes(&before, &Generations::of(&now)),
             settings: settings_changed(&self.config, &config),
-            refused: now.iter().filter_map(failing).collect(),
+            failed: now.iter().filter_map(failing).collect(),
+            refused: Vec::new(),
             waiting: waiting(&self.config, &config, self.listens_elsewhere),
             ignored: ignored.into_iter().map(|one| (one.path.display().to_string(), one.reason)).collect(),
             report: None,
@@ -213,6 +240,12 @@ impl Keeper {
                 Step::PutOff => return Err(Halt::PutOff(entry.plugin.clone())),
                 Step::Load if trigger == Trigger::Change => {
                     declined.extend(self.declined_before(entry, examined));
+                }
+                // Discovered, in the place of one that goes on.
+                Step::Renew if trigger == Trigger::Change && current.is_none() => {
+                    let is_known = self.declined_before(entry, examined).is_some();
+                    steps.push(if is_known { Step::Keep } else { step });
+                    continue;
                 }
                 _ => {}
             }
@@ -249,9 +282,8 @@ impl Keeper {
         (declined.says_the_same_as(entry) && stamp == now).then(|| refused.clone())
     }
 
-    /// Notes which servers that gateway.toml wants have not started; why.
-    fn decline(&mut self, entries: &[ServerEntry], loaded: &[Loaded], examined: &Examined) -> Vec<Refused> {
-        self.declined.clear();
+    /// Notes which servers have not started, and with which library.
+    fn remember(&mut self, entries: &[ServerEntry], loaded: &[Loaded], examined: &Examined) {
         for Loaded { at, failure, .. } in loaded {
             let entry = &entries[*at];
             if let (Some(failure), Some((_, stamp, _))) = (failure, examined.get(&entry.name)) {
@@ -259,8 +291,42 @@ impl Keeper {
                 self.declined.insert(entry.name.clone(), (entry.clone(), *stamp, refused));
             }
         }
-        let of = |loaded: &Loaded| Some(refusal(&entries[loaded.at], loaded.failure.as_ref()?));
-        loaded.iter().filter_map(of).collect()
+    }
+
+    /// Discovered servers whose file has become another plugin's that does not serve: they go on, and why.
+    fn succeeded_by_nothing(
+        &self,
+        mounted: &[Mounted],
+        entries: &[ServerEntry],
+        ignored: &[Ignored],
+        slots: &mut Vec<Slot>,
+    ) -> Vec<(ServerName, Refused)> {
+        let mut going_on = Vec::new();
+        for old in mounted.iter().filter(|old| old.entry().discovered && State::of(old) == State::Serves) {
+            let (name, path) = (&old.entry().name, &old.entry().plugin);
+            if entries.iter().any(|entry| entry.name == *name) {
+                continue;
+            }
+            let successor = entries.iter().find(|entry| entry.plugin == *path);
+            let place = slots
+                .iter()
+                .position(|slot| matches!(slot, Slot::New(mounted) if Some(mounted.entry()) == successor));
+            let why = match (successor, place.map(|place| &slots[place])) {
+                (Some(_), Some(Slot::New(mounted))) => mounted.failure().map(|failure| failure.reason),
+                (Some(entry), None) => self.declined.get(&entry.name).map(|(_, _, why)| why.reason.clone()),
+                _ => ignored.iter().find(|one| one.path == *path).map(|one| one.reason.clone()),
+            };
+            let Some(reason) = why else { continue };
+            if let Some(place) = place
+                && let Slot::New(failed) = slots.remove(place)
+            {
+                failed.instance().inspect(|instance| drop(instance.stop()));
+            }
+            let refused =
+                Refused { server: Some(name.to_string()), code: "other_plugin", reason, place: None };
+            going_on.push((name.clone(), refused));
+        }
+        going_on
     }
 
     /// Loads the servers for which `steps` has `wanted`.

@@ -91,24 +91,40 @@ impl<'a> Look<'a> {
             return Err(NotWanted::of_nothing());
         }
         let (mut entries, mut ignored) = (config.servers.clone(), Vec::new());
-        if let Some(folder) = &config.plugins.autoload_from {
-            self.seen.folder = Some(folder.clone());
-            let libraries = libraries_in(folder);
-            self.wait_for(&libraries);
-            let unsettled: Vec<PathBuf> =
-                libraries.into_iter().filter(|path| self.file(path).is_none()).collect();
-            let is_unsettled = |path: &Path| unsettled.iter().any(|other| other == path);
-            match discovery.look(folder, &config.servers, &is_unsettled) {
-                Ok(Discovered { entries: found, ignored: others }) => {
-                    entries.extend(found);
-                    ignored = others;
-                }
+        match self.discover(&config, discovery) {
+            Ok(Discovered { entries: found, ignored: others }) => {
+                entries.extend(found);
+                ignored = others;
+            }
+            Err((folder, error)) => {
                 // Then there was nothing in it that could be missing now.
-                Err(error) if discovery.is_empty() => ignored.push(unreadable(folder, &error)),
-                Err(error) => return Err(NotWanted::of_folder(folder, &error)),
+                if !discovery.is_empty() {
+                    return Err(NotWanted::of_folder(&folder, &error));
+                }
+                ignored.push(unreadable(&folder, &error));
             }
         }
         Ok(Wanted { config, entries, ignored })
+    }
+
+    /// What is in the folder of `autoload`, if `config` names one.
+    pub(super) fn discover(
+        &mut self,
+        config: &Config,
+        discovery: &mut Discovery,
+    ) -> Result<Discovered, (PathBuf, io::Error)> {
+        let Some(folder) = &config.plugins.autoload_from else {
+            *discovery = Discovery::default();
+            return Ok(Discovered::default());
+        };
+        self.seen.folder = Some(folder.clone());
+        let libraries = libraries_in(folder);
+        self.wait_for(&libraries);
+        let unsettled: Vec<PathBuf> =
+            libraries.into_iter().filter(|path| self.file(path).is_none()).collect();
+        let is_unsettled = |path: &Path| unsettled.iter().any(|other| other == path);
+        let found = discovery.look(folder, &config.servers, &is_unsettled);
+        found.map_err(|error| (folder.clone(), error))
     }
 
     /// Somebody who asks means what they have written; what others are copying into the folder is not theirs to know.
@@ -133,11 +149,12 @@ impl<'a> Look<'a> {
         self.seen
     }
 
-    /// The same if nothing was done about what was found: all of it is to be found again.
-    pub(super) fn put_off(self) -> Seen {
-        let mut seen = self.before;
-        for path in self.seen.files.into_keys() {
-            seen.files.entry(path).or_insert(None);
+    /// The same, but for files of which nothing has been made yet: these are to be found again.
+    pub(super) fn done_but_for(self, waiting: [&Path; 2]) -> Seen {
+        let mut seen = self.seen;
+        for path in waiting {
+            let before = self.before.files.get(path).copied().flatten();
+            seen.files.insert(path.to_owned(), before);
         }
         seen
     }

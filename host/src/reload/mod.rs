@@ -227,6 +227,16 @@ fn note(reload: &Reload, before: Option<&Reload>) {
             tracing::error!(trigger, server, code, reason, "reload refused");
         }
     }
+    for failed in &reload.failed {
+        if is_asked || before.is_none_or(|before| !before.failed.contains(failed)) {
+            tracing::error!(
+                trigger,
+                server = failed.server.as_deref(),
+                error = failed.reason,
+                "server failed"
+            );
+        }
+    }
     for waiting in &reload.waiting {
         if before.is_none_or(|before| !before.waiting.contains(waiting)) {
             let (key, holds, written) = (waiting.key, &waiting.holds, &waiting.written);

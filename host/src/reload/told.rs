@@ -73,6 +73,13 @@ pub(super) fn unreadable(folder: &Path, error: &io::Error) -> Ignored {
     Ignored { path: folder.to_owned(), reason }
 }
 
+/// That gateway.toml, or a library that it wants, is not whole yet.
+pub(super) fn being_written(file: &Path) -> Refused {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let reason = format!("`{name}` is being written; what gateway.toml says is followed once that is over");
+    Refused { server: None, code: "being_written", reason, place: None }
+}
+
 /// The tables, beside those of servers, that say something else, apart from what takes a restart.
 pub(super) fn settings_changed(holds: &Config, written: &Config) -> Vec<&'static str> {
     let tables = [

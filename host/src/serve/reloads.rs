@@ -100,8 +100,10 @@ pub struct Reload {
     pub changes: Vec<Change>,
     /// Tables of gateway.toml other than servers that hold otherwise than before.
     pub settings: Vec<&'static str>,
-    /// What on the disk is not served.
+    /// What on the disk is not served, although something of before may be.
     pub refused: Vec<Refused>,
+    /// Servers that do not serve, as before or for the first time.
+    pub failed: Vec<Refused>,
     /// What takes a restart.
     pub waiting: Vec<Waiting>,
     /// Files in `[plugins] dir` that are no servers, and why.
@@ -206,6 +208,7 @@ impl Reload {
             "changes": self.changes.iter().map(change).collect::<Vec<_>>(),
             "settings": self.settings,
             "refused": self.refused.iter().map(refused).collect::<Vec<_>>(),
+            "failed": self.failed.iter().map(refused).collect::<Vec<_>>(),
             "needs_restart": self.waiting.iter().map(|waiting| waiting.key).collect::<Vec<_>>(),
             "ignored": self.ignored.iter().map(ignored).collect::<Vec<_>>(),
         })

@@ -117,7 +117,7 @@ async fn a_file_that_becomes_garbage_leaves_the_old_generation_and_one_that_alwa
     fs::create_dir(gateway.folder().join("plugins/directory.so")).expect("a folder");
     symlink("nowhere", gateway.folder().join("plugins/link.so")).expect("a link");
     gateway.files().file("noise", b"noise").install("declines", &built("declines_start"));
-    gateway.event_since(mark, "reload refused", |event| event["server"] == "noise").await;
+    gateway.event_since(mark, "server failed", |event| event["server"] == "noise").await;
     let event = follow_edit(&gateway, |folder| _ = folder.install("bye", &built("bye"))).await;
     assert!(text(&event["changes"]).contains("bye added"), "{event}");
     let said = gateway.files().run_and_talk(&["servers"]);
@@ -126,7 +126,7 @@ async fn a_file_that_becomes_garbage_leaves_the_old_generation_and_one_that_alwa
     lines.sort_unstable();
     assert_snapshot!(lines.join("\n"), @r#"
       bye             /bye             generation 2  1 tool  running
-      declines_start  /declines_start                        failed: server `declines_start`: `[server.settings]` does not fit the plugin: line 1: "reason" is a required property
+      declines_start  /declines_start                        failed: server `declines_start`: `[server.settings]` does not fit the plugin: "reason" is a required property; give it a `[[server]]` table with settings
       directory       /directory                             failed: server `directory`: cannot use `plugins/directory.so`: it is not a regular file
       greet           /greet           generation 1  1 tool  running; what is on the disk is refused: server `greet`: cannot use `plugins/greet.so`: it is not a 64-bit ELF shared library; name the `.so` that cargo makes of a `cdylib` crate
       link            /link                                  failed: server `link`: cannot read `plugins/link.so`: No such file or directory (os error 2)
@@ -139,6 +139,32 @@ async fn a_file_that_becomes_garbage_leaves_the_old_generation_and_one_that_alwa
     gateway.files().install("greet", &greet_that_says("Howdy"));
     gateway.event_since(mark, "reloaded", |event| text(&event["changes"]).contains("greet swapped")).await;
     assert_eq!(greeting(&gateway, "/greet").await, "Howdy, Ada!");
+}
+
+#[tokio::test]
+async fn a_file_that_becomes_another_plugin_that_does_not_serve_leaves_the_one_that_does() {
+    let gateway = start(&["bye", "greet", "math"], "").await;
+    let before = generations(&gateway).await;
+    let mark = gateway.mark();
+    // One that does not start, and one whose name is taken.
+    gateway.files().install("math", &built("declines_start"));
+    gateway.event_since(mark, "reload refused", |event| event["server"] == "math").await;
+    gateway.files().install("bye", &greet_that_says("Howdy"));
+    gateway.event_since(mark, "reload refused", |event| event["server"] == "bye").await;
+    let now: std::collections::BTreeMap<_, _> = generations(&gateway).await.into_iter().collect();
+    assert_eq!(
+        (greeting(&gateway, "/greet").await, now),
+        ("Hello, Ada!".into(), before.into_iter().collect())
+    );
+    let told = servers(&gateway).await;
+    let refused = told["reload"]["refused"].as_array().expect("a list");
+    let rows: std::collections::BTreeSet<_> =
+        refused.iter().map(|row| (text(&row["server"]), text(&row["code"]))).collect();
+    assert_eq!(rows, ["bye", "math"].map(|server| (server.to_owned(), "other_plugin".to_owned())).into());
+
+    gateway.files().install("math", &built("changes_its_mind"));
+    let event = gateway.event_since(mark, "reloaded", |_| true).await;
+    assert_eq!(event["changes"], "changes_its_mind added, math removed");
 }
 
 #[tokio::test]

@@ -250,7 +250,7 @@ async fn a_server_that_has_ended_or_has_not_started_is_tried_again_on_request_or
     let mark = gateway.mark();
     assert_snapshot!(without_times(&gateway.files().run_and_talk(&["reload"])), @r"
     exit 1
-    reloaded in part, in […] ms: what served before goes on where this was refused
+    reloaded in […] ms
       answers_garbage  swapped  generation 3
     ! error: server `late`: cannot read `plugins/late.so`: No such file or directory (os error 2)
     ! error: server `declines_start`: the plugin declined to start: it is Sunday

@@ -99,13 +99,14 @@ async fn the_verbs_tell_scripts_the_same_in_json() {
     );
     assert_snapshot!(steady(json_of(&["reload", "--json"], "exit 1")), @r#"
     {
-      "outcome": "refused",
+      "outcome": "unchanged",
       "trigger": "request",
       "at_unix_ms": "[at_unix_ms]",
       "took_ms": "[took_ms]",
       "changes": [],
       "settings": [],
-      "refused": [
+      "refused": [],
+      "failed": [
         {
           "code": "unreadable",
           "reason": "server `nowhere`: cannot read `plugins/nowhere.so`: No such file or directory (os error 2)",
@@ -143,6 +144,7 @@ async fn the_verbs_tell_scripts_the_same_in_json() {
       ],
       "settings": [],
       "refused": [],
+      "failed": [],
       "needs_restart": [],
       "ignored": []
     }
@@ -282,6 +284,7 @@ async fn over_the_network_a_reload_takes_the_token() {
           "column": 10
         }
       ],
+      "failed": [],
       "needs_restart": [],
       "ignored": []
     }

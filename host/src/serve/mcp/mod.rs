@@ -281,11 +281,6 @@ impl McpDoor {
     pub fn shut(&self) {
         self.shut.cancel();
     }
-
-    /// How many 2025 sessions are open.
-    pub async fn sessions_open(&self) -> usize {
-        self.sessions.sessions.read().await.len()
-    }
 }
 
 /// What a door has offered before.
