@@ -16,13 +16,14 @@ use tokio::runtime::Handle;
 use super::{
     look::{Look, NotWanted, Wanted},
     plan::{File, State, Step, step},
+    slots::{Loaded, new_instances, slots, succeeded_by_nothing, unload},
     told::{Generations, being_written, changes, refusal, settings_changed, waiting},
     watch::{Seen, Watched, has_changed},
 };
 use crate::{
     config::{Config, ServerEntry, ServerName},
-    load::{Discovery, Ignored, Instance, Loader, Stamp, digest_of},
-    mount::{Failure, Mounted},
+    load::{Discovery, Loader, Stamp, digest_of},
+    mount::Mounted,
     observe,
     serve::{Gateway, Outcome, Phase, Refused, Reload, Settings, Slot, Switched, Trigger},
     unload::{Retirements, unload_all},
@@ -30,6 +31,9 @@ use crate::{
 
 /// How long what is wanted may wait for a file that is being written until that is said.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Servers that were wanted and did not start, by name: the entry, the library, and why.
+pub(super) type Declined = HashMap<ServerName, (ServerEntry, Stamp, Refused)>;
 
 /// Everything that a reload works with and on.
 pub(super) struct Keeper {
@@ -50,7 +54,7 @@ pub(super) struct Keeper {
     /// Servers that go on although there is another library for them.
     pub(super) refused: BTreeMap<ServerName, Refused>,
     /// Servers that are wanted and do not start, each with the library that it was tried with.
-    pub(super) declined: HashMap<ServerName, (ServerEntry, Stamp, Refused)>,
+    pub(super) declined: Declined,
     /// Since when what is wanted waits for a file that is being written; `None`: it does not, or that has been said.
     pub(super) waits: Option<Instant>,
 }
@@ -63,14 +67,6 @@ enum Halt {
     PutOff(PathBuf),
     /// The gateway stops.
     Stopping,
-}
-
-/// A server that was to be loaded.
-struct Loaded {
-    /// Its place among the entries.
-    at: usize,
-    mounted: Mounted,
-    failure: Option<Failure>,
 }
 
 /// What is known of the files of servers, by name.
@@ -188,7 +184,7 @@ impl Keeper {
                 && !examined.get(name).is_some_and(|(_, _, file)| *file == File::SameContent)
         });
         let mut slots = slots(&entries, loaded, &before, &mut refused);
-        for (name, why) in self.succeeded_by_nothing(&mounted, &entries, &ignored, &mut slots) {
+        for (name, why) in succeeded_by_nothing(&mounted, &entries, &ignored, &self.declined, &mut slots) {
             refused.insert(name.clone(), why);
             slots.push(Slot::Same(name));
         }
@@ -293,42 +289,6 @@ impl Keeper {
         }
     }
 
-    /// Discovered servers whose file has become another plugin's that does not serve: they go on, and why.
-    fn succeeded_by_nothing(
-        &self,
-        mounted: &[Mounted],
-        entries: &[ServerEntry],
-        ignored: &[Ignored],
-        slots: &mut Vec<Slot>,
-    ) -> Vec<(ServerName, Refused)> {
-        let mut going_on = Vec::new();
-        for old in mounted.iter().filter(|old| old.entry().discovered && State::of(old) == State::Serves) {
-            let (name, path) = (&old.entry().name, &old.entry().plugin);
-            if entries.iter().any(|entry| entry.name == *name) {
-                continue;
-            }
-            let successor = entries.iter().find(|entry| entry.plugin == *path);
-            let place = slots
-                .iter()
-                .position(|slot| matches!(slot, Slot::New(mounted) if Some(mounted.entry()) == successor));
-            let why = match (successor, place.map(|place| &slots[place])) {
-                (Some(_), Some(Slot::New(mounted))) => mounted.failure().map(|failure| failure.reason),
-                (Some(entry), None) => self.declined.get(&entry.name).map(|(_, _, why)| why.reason.clone()),
-                _ => ignored.iter().find(|one| one.path == *path).map(|one| one.reason.clone()),
-            };
-            let Some(reason) = why else { continue };
-            if let Some(place) = place
-                && let Slot::New(failed) = slots.remove(place)
-            {
-                failed.instance().inspect(|instance| drop(instance.stop()));
-            }
-            let refused =
-                Refused { server: Some(name.to_string()), code: "other_plugin", reason, place: None };
-            going_on.push((name.clone(), refused));
-        }
-        going_on
-    }
-
     /// Loads the servers for which `steps` has `wanted`.
     fn load(&self, entries: &[ServerEntry], steps: &[Step], wanted: Step) -> Vec<Loaded> {
         let places: Vec<usize> = (0..entries.len()).filter(|at| steps[*at] == wanted).collect();
@@ -397,41 +357,4 @@ impl Keeper {
     pub(super) fn is_stopping(&self) -> bool {
         self.gateway.phase() == Phase::Draining
     }
-}
-
-/// What is to be served for each entry, with the reason where that is not what is on the disk.
-fn slots(
-    entries: &[ServerEntry],
-    loaded: Vec<Loaded>,
-    before: &Generations,
-    refused: &mut BTreeMap<ServerName, Refused>,
-) -> Vec<Slot> {
-    let mut loaded: HashMap<usize, Loaded> = loaded.into_iter().map(|loaded| (loaded.at, loaded)).collect();
-    let slot = |(at, entry): (usize, &ServerEntry)| match loaded.remove(&at) {
-        Some(Loaded { failure: Some(failure), mounted, .. }) if before.serves(&entry.name) => {
-            // It may run, although it cannot be served.
-            mounted.instance().inspect(|instance| drop(instance.stop()));
-            refused.insert(entry.name.clone(), refusal(entry, &failure));
-            Some(Slot::Same(entry.name.clone()))
-        }
-        Some(Loaded { mounted, .. }) => Some(Slot::New(mounted)),
-        None if before.has(&entry.name) => Some(Slot::Same(entry.name.clone())),
-        // Found, but not yet settled.
-        None => None,
-    };
-    entries.iter().enumerate().filter_map(slot).collect()
-}
-
-/// Stops what was loaded for nothing, last to first.
-fn unload(loaded: &[Loaded]) {
-    let running = loaded.iter().filter_map(|loaded| loaded.mounted.instance().cloned());
-    unload_all(&running.collect::<Vec<Arc<Instance>>>());
-}
-
-fn new_instances(slots: &[Slot]) -> Vec<Arc<Instance>> {
-    let new = slots.iter().filter_map(|slot| match slot {
-        Slot::New(mounted) => mounted.instance().cloned(),
-        Slot::Same(_) => None,
-    });
-    new.collect()
 }

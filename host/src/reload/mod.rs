@@ -11,6 +11,7 @@
 mod keeper;
 mod look;
 mod plan;
+mod slots;
 mod told;
 mod watch;
 

@@ -168,6 +168,18 @@ async fn a_file_that_becomes_another_plugin_that_does_not_serve_leaves_the_one_t
 }
 
 #[tokio::test]
+async fn a_table_takes_the_place_of_a_discovered_server() {
+    let gateway = start(&["bye"], "").await;
+    let event = follow_edit(&gateway, |folder| {
+        let table = "[[server]]\nname = \"other\"\nplugin = \"plugins/greet.so\"\nprefix = \"/bye\"\n";
+        folder.install("greet", &built("greet")).replace("gateway.toml", HEAD.to_owned() + AUTOLOAD + table);
+    })
+    .await;
+    assert_eq!(event["changes"], "other added, bye removed");
+    assert_eq!(greeting(&gateway, "/bye").await, "Hello, Ada!");
+}
+
+#[tokio::test]
 async fn a_file_is_not_loaded_while_it_is_being_written() {
     let gateway = start(&["greet"], "").await;
     let library = built("bye");
