@@ -179,7 +179,8 @@ impl std::fmt::Display for Refused {
 }
 
 impl Reload {
-    /// For programs, and fit for everybody who may see `/servers`: it quotes no line of gateway.toml.
+    /// For programs, and fit for everybody who may see `/servers`: it has no values of gateway.toml that may be
+    /// secret, and no addresses.
     pub fn json(&self) -> Value {
         let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let change = |change: &Change| {
