@@ -1,0 +1,304 @@
+//! What a line of the audit log says. Its members and their order are for programs to rely on.
+
+use std::{
+    borrow::Cow,
+    net::IpAddr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use serde::Serialize;
+
+use crate::config::Digest;
+
+/// Most lines are shorter, in bytes.
+const USUAL_LENGTH: usize = 512;
+
+/// Longest text of a member. Names that clients send may be as long as a body.
+const TEXT_MAX_CHARS: usize = 256;
+
+/// One call, or one refusal. What is not known is left out.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::serve) struct Line<'a> {
+    /// When it ended.
+    pub(in crate::serve) time: SystemTime,
+    /// As in the log and in the answer.
+    pub(in crate::serve) request_id: &'a str,
+    /// What happened.
+    pub(in crate::serve) event: Event,
+    /// Who called, e.g. `key:ci`, `anonymous`.
+    pub(in crate::serve) principal: &'a str,
+    /// Where from.
+    pub(in crate::serve) address: Option<IpAddr>,
+    /// By which door: `mcp`, `rest` or `http`.
+    pub(in crate::serve) door: &'static str,
+    /// Which server.
+    pub(in crate::serve) server: Option<&'a str>,
+    /// Which method of MCP.
+    pub(in crate::serve) method: Option<&'a str>,
+    /// Which tool.
+    pub(in crate::serve) tool: Option<&'a str>,
+    /// What another method was about: a prompt's name, a resource's URI.
+    pub(in crate::serve) subject: Option<&'a str>,
+    /// Of the arguments as they were sent; of `{}` if there were none, or if they were not read because there is no such tool.
+    /// Says whether two calls were the same, and not what they were.
+    pub(in crate::serve) arguments_sha256: Option<Digest>,
+    /// `ok`, `tool_error`, `cancelled`, or the code of a problem.
+    pub(in crate::serve) outcome: &'a str,
+    /// How long it took.
+    pub(in crate::serve) elapsed: Duration,
+}
+
+/// What a line is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::serve) enum Event {
+    /// A call was made.
+    Call,
+    /// A request was refused before it was a call.
+    Refused,
+    /// `lines` lines before this one are missing.
+    Lost,
+}
+
+/// Lines that are missing.
+pub(super) struct Lost {
+    pub(super) time: SystemTime,
+    lines: u64,
+}
+
+impl Line<'_> {
+    pub(super) fn to_json(self) -> Vec<u8> {
+        let mut members = Members::new();
+        members.plain("time", &rfc_3339(self.time));
+        members.text("request_id", self.request_id);
+        members.plain("event", self.event.name());
+        members.text("principal", self.principal);
+        if let Some(address) = self.address {
+            members.value("address", &address);
+        }
+        members.text("door", self.door);
+        let named = [
+            ("server", self.server),
+            ("method", self.method),
+            ("tool", self.tool),
+            ("subject", self.subject),
+        ];
+        for (name, text) in named {
+            if let Some(text) = text {
+                members.text(name, text);
+            }
+        }
+        if let Some(digest) = self.arguments_sha256 {
+            members.plain("arguments_sha256", &digest.digits());
+        }
+        members.text("outcome", self.outcome);
+        members.value("elapsed_ms", &(self.elapsed.as_micros() as f64 / 1000.0));
+        members.end()
+    }
+}
+
+impl Lost {
+    pub(super) fn new(time: SystemTime, lines: u64) -> Self {
+        Self { time, lines }
+    }
+
+    pub(super) fn to_json(&self) -> Vec<u8> {
+        let mut members = Members::new();
+        members.plain("time", &rfc_3339(self.time));
+        members.plain("event", Event::Lost.name());
+        members.value("lines", &self.lines);
+        members.end()
+    }
+}
+
+impl Event {
+    fn name(self) -> &'static [u8] {
+        match self {
+            Self::Call => b"call",
+            Self::Refused => b"refused",
+            Self::Lost => b"lost",
+        }
+    }
+}
+
+/// A JSON object as it is written. There is one for every call, and a derived `Serialize` takes three times as long: it looks
+/// for something to escape in names and digits, too.
+struct Members(Vec<u8>);
+
+impl Members {
+    fn new() -> Self {
+        Self(Vec::with_capacity(USUAL_LENGTH))
+    }
+
+    fn name(&mut self, name: &str) {
+        self.0.extend_from_slice(if self.0.is_empty() { b"{\"" } else { b",\"" });
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
+    }
+
+    /// Of the gateway's own letters and digits, none of which JSON escapes.
+    fn plain(&mut self, name: &str, text: &[u8]) {
+        self.name(name);
+        self.0.push(b'"');
+        self.0.extend_from_slice(text);
+        self.0.push(b'"');
+    }
+
+    /// Of anybody's making.
+    fn text(&mut self, name: &str, text: &str) {
+        self.value(name, &cut(text));
+    }
+
+    fn value(&mut self, name: &str, value: &impl Serialize) {
+        self.name(name);
+        serde_json::to_writer(&mut self.0, value).expect("texts and numbers are JSON, and memory takes them");
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.push(b'}');
+        self.0
+    }
+}
+
+fn cut(text: &str) -> Cow<'_, str> {
+    // The number of bytes decides almost always, at once.
+    if text.len() <= TEXT_MAX_CHARS || text.chars().count() <= TEXT_MAX_CHARS {
+        return text.into();
+    }
+    let end = text.char_indices().nth(TEXT_MAX_CHARS - 1).map_or(text.len(), |(at, _)| at);
+    format!("{}…", &text[..end]).into()
+}
+
+/// In UTC, with milliseconds. Digit by digit, since every line has one.
+fn rfc_3339(time: SystemTime) -> [u8; 24] {
+    // A clock that stands before 1970 is wrong anyway.
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
+    let (year, month, day) = date(days);
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let numbers = [
+        (0..4, year),
+        (5..7, month),
+        (8..10, day),
+        (11..13, second / 3600),
+        (14..16, second / 60 % 60),
+        (17..19, second % 60),
+        (20..23, since.subsec_millis().into()),
+    ];
+    for (place, mut number) in numbers {
+        for digit in text[place].iter_mut().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+    }
+    text
+}
+
+/// Year, month and day of the Gregorian calendar, `days` after 1 January 1970: Howard Hinnant's `civil_from_days`. Years
+/// begin in March there, so that the leap day is the last, and come in eras of 400, which are all as long.
+fn date(days: u64) -> (u64, u64, u64) {
+    const DAYS_OF_ERA: u64 = 146_097;
+    let days = days + 719_468;
+    let (era, day) = (days / DAYS_OF_ERA, days % DAYS_OF_ERA);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day_of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, in_next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (400 * era + year + in_next, month, day)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    pub(in crate::serve::audit) fn line(request_id: &str) -> Line<'_> {
+        Line {
+            time: UNIX_EPOCH + Duration::from_millis(1_795_896_000_123),
+            request_id,
+            event: Event::Call,
+            principal: "key:ci",
+            address: None,
+            door: "mcp",
+            server: None,
+            method: None,
+            tool: None,
+            subject: None,
+            arguments_sha256: None,
+            outcome: "ok",
+            elapsed: Duration::from_micros(1_500),
+        }
+    }
+
+    fn json(line: Line<'_>) -> String {
+        String::from_utf8(line.to_json()).expect("JSON is text")
+    }
+
+    #[test]
+    fn members_come_in_their_order_and_what_is_not_known_is_left_out() {
+        let full = Line {
+            address: Some([192, 0, 2, 1].into()),
+            server: Some("greet"),
+            method: Some("tools/call"),
+            tool: Some("echoHai"),
+            subject: Some("file:///a"),
+            arguments_sha256: Some(Digest::of(b"{}")),
+            ..line("r1")
+        };
+        assert_snapshot!(json(full), @r#"{"time":"2026-11-28T20:00:00.123Z","request_id":"r1","event":"call","principal":"key:ci","address":"192.0.2.1","door":"mcp","server":"greet","method":"tools/call","tool":"echoHai","subject":"file:///a","arguments_sha256":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","outcome":"ok","elapsed_ms":1.5}"#);
+        let refused = Line { event: Event::Refused, outcome: "unauthorized", door: "http", ..line("r2") };
+        assert_snapshot!(json(refused), @r#"{"time":"2026-11-28T20:00:00.123Z","request_id":"r2","event":"refused","principal":"key:ci","door":"http","outcome":"unauthorized","elapsed_ms":1.5}"#);
+        let lost = Lost::new(line("").time, 3).to_json();
+        assert_snapshot!(String::from_utf8(lost).expect("JSON is text"), @r#"{"time":"2026-11-28T20:00:00.123Z","event":"lost","lines":3}"#);
+    }
+
+    #[test]
+    fn texts_are_cut_and_stay_on_their_line() {
+        let whole = "é".repeat(256);
+        assert!(json(Line { tool: Some(&whole), ..line("r") }).contains(&format!("\"{whole}\"")));
+        let long = "é".repeat(257);
+        let cut = format!("\"{}…\"", "é".repeat(255));
+        let every = Line {
+            principal: &long,
+            server: Some(&long),
+            method: Some(&long),
+            tool: Some(&long),
+            subject: Some(&long),
+            outcome: &long,
+            ..line(&long)
+        };
+        assert_eq!(json(every).matches(&cut).count(), 7);
+        assert!(!json(every).contains(&long));
+        let forged = json(Line { tool: Some("a\"}\n{\"event\":\"call\"\r\u{0}"), ..line("r") });
+        assert!(forged.contains(r#""tool":"a\"}\n{\"event\":\"call\"\r\u0000""#) && !forged.contains('\n'));
+    }
+
+    #[test]
+    fn a_time_is_that_of_the_calendar() {
+        let text = |time| String::from_utf8(rfc_3339(time).into()).expect("ASCII");
+        let check = |seconds: u64, expected: &str| {
+            assert_eq!(text(UNIX_EPOCH + Duration::from_secs(seconds)), expected);
+        };
+        check(0, "1970-01-01T00:00:00.000Z");
+        check(951_782_399, "2000-02-28T23:59:59.000Z");
+        check(951_782_400, "2000-02-29T00:00:00.000Z");
+        check(951_868_800, "2000-03-01T00:00:00.000Z");
+        check(1_709_164_800, "2024-02-29T00:00:00.000Z");
+        check(1_798_761_599, "2026-12-31T23:59:59.000Z");
+        check(1_798_761_600, "2027-01-01T00:00:00.000Z");
+        check(4_107_542_400, "2100-03-01T00:00:00.000Z");
+        assert_eq!(text(UNIX_EPOCH - Duration::from_secs(1)), "1970-01-01T00:00:00.000Z");
+        // Every day of two leap cycles comes one after another.
+        let mut last = date(0);
+        for days in 1..=2 * 146_097 {
+            let next = date(days);
+            let follows = next == (last.0, last.1, last.2 + 1)
+                || next == (last.0, last.1 + 1, 1)
+                || next == (last.0 + 1, 1, 1) && (last.1, last.2) == (12, 31);
+            assert!(follows && next.2 <= 31 && next.1 <= 12, "{last:?} {next:?}");
+            last = next;
+        }
+        assert_eq!(last, (2770, 1, 1));
+    }
+}
