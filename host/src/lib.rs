@@ -15,6 +15,8 @@ mod signals;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -28,7 +30,10 @@ use load::Loader;
 use mount::MountTable;
 use observe::Banner;
 use reload::{Origin, Reloader};
-use serve::{BindError, ControlSocket, Gateway, Listening, Serving, Settings};
+use serve::{
+    Audit, AuditLog, BindError, ConnectionLimits, ControlSocket, Gateway, Listening, Serving, Settings,
+    Terms, TlsSwitch,
+};
 use signals::Signals;
 use unload::Retirements;
 
@@ -50,6 +55,14 @@ pub enum RunError {
         /// The first of them.
         server: String,
     },
+    /// What is to be recorded cannot be.
+    #[error("cannot open the audit log `{}`; name a file in `[audit] path` that the gateway's user may write", .path.display())]
+    Audit {
+        /// `[audit] path`.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The system gives no threads, signals or sockets, or takes the listener away.
     #[error("the system refuses what the gateway needs")]
     System(#[from] io::Error),
@@ -69,12 +82,16 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
     let origin = Origin::read(&args.config, args.listen)?;
     let config = origin.config();
     observe::start(&config.log);
+    warn_of(config);
+    let listeners = 1 + usize::from(config.admin.listen.is_some());
+    serve::raise_descriptor_limit(listeners, config.limits.connections_max);
     // Before the plugins: a port in use is to cost nothing, and whoever asks early waits.
     let listening = Listening::bind(config.listen)?;
     let admin = config.admin.listen.map(Listening::bind_admin).transpose()?;
     let control = control_socket(config);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let gateway = Gateway::new(Settings::of(config), listening.address());
+    let settings = Settings::of(config, open_audit(config)?);
+    let gateway = Gateway::new(settings, listening.address());
     let stop = {
         let _runtime = runtime.enter();
         Signals::watch()?.follow(&gateway)
@@ -97,14 +114,25 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
         let _runtime = runtime.enter();
         gateway.install(table);
         announce(config, &gateway, admin.as_ref(), began.elapsed());
-        let doors = Doors { listening, admin, control };
+        let terms = Terms {
+            limits: ConnectionLimits::of(&config.limits),
+            tls: config.tls.as_ref().map(TlsSwitch::new),
+        };
+        let doors = Doors { listening, admin, control, terms };
         doors.serve_until(stop, &runtime, Reloading { origin, loader }, &gateway, &retirements)
     };
     unload::unload_all(&gateway.running());
     // Generations of before the last switches: there is nothing left that they could wait for.
     retirements.finish();
+    // Calls that were cut off are recorded as that.
+    let audit = gateway.settings().audit;
+    drop(gateway);
     // With a limit: a library that hangs when it is closed may hold up the end of any thread.
     runtime.shutdown_timeout(LAST_BYTES);
+    let unwritten = audit.close(LAST_BYTES);
+    if unwritten > 0 {
+        tracing::error!(lines = unwritten, "audit log is not complete");
+    }
     served
 }
 
@@ -113,6 +141,7 @@ struct Doors {
     listening: Listening,
     admin: Option<Listening>,
     control: Option<ControlSocket>,
+    terms: Terms,
 }
 
 /// What reloads begin with.
@@ -131,9 +160,9 @@ impl Doors {
         gateway: &Arc<Gateway>,
         retirements: &Arc<Retirements>,
     ) -> Result<(), RunError> {
-        let reloader = Reloader::start(origin, loader, gateway, retirements, runtime.handle())?;
-        let mut serving = vec![self.listening.serve(gateway)?];
-        serving.extend(self.admin.map(|admin| admin.serve_operators(gateway)).transpose()?);
+        let reloader = Reloader::start(origin, loader, gateway, &self.terms, retirements, runtime.handle())?;
+        let mut serving = vec![self.listening.serve(gateway, &self.terms)?];
+        serving.extend(self.admin.map(|admin| admin.serve_operators(gateway, &self.terms)).transpose()?);
         serving.extend(self.control.as_mut().map(|control| control.serve(gateway)).transpose()?);
         let stopped = runtime.block_on(async {
             let ended = tokio::select! {
@@ -180,10 +209,49 @@ async fn first_failed(serving: &mut [Serving]) -> io::Error {
     select_all(serving.iter_mut().map(|listener| Box::pin(listener.failed()))).await.0
 }
 
+/// Before the plugins, as the listeners: nobody is to be called without a record of it.
+fn open_audit(config: &Config) -> Result<AuditLog, RunError> {
+    let path = config.audit.path.clone().unwrap_or_default();
+    Audit::open(&config.audit).map(AuditLog::new).map_err(|source| RunError::Audit { path, source })
+}
+
 /// Where `gateway reload` finds this gateway. Without it there are still SIGHUP and the files.
 fn control_socket(config: &Config) -> Option<ControlSocket> {
     let bound = ControlSocket::bind(&config.path);
     bound.inspect_err(|error| tracing::warn!(%error, "`gateway reload` will not find this gateway")).ok()
+}
+
+/// Says what of the configuration is allowed, but rarely wise.
+fn warn_of(config: &Config) {
+    warnings(config).into_iter().for_each(|text| tracing::warn!("{text}"));
+}
+
+fn warnings(config: &Config) -> Vec<&'static str> {
+    let is_public = |listen: SocketAddr| !listen.ip().to_canonical().is_loopback();
+    let (is_main, is_admin) = (is_public(config.listen), config.admin.listen.is_some_and(is_public));
+    let is_on = config.auth.is_on();
+    let is_plain = is_on && config.tls.is_none();
+    // Of the main listener alone: what is in front of the other has no key in gateway.toml.
+    let is_behind_tls = config.http.public_url.as_ref().is_some_and(|url| url.starts_with("https://"));
+    let all = [
+        (
+            is_main && !is_on,
+            "everybody who reaches this machine may call every tool: [auth] allow_unauthenticated",
+        ),
+        (
+            is_admin && !is_on,
+            "everybody who reaches [admin] listen may see how the gateway is doing: [auth] allow_unauthenticated",
+        ),
+        (
+            is_main && is_plain && !is_behind_tls,
+            "keys and tokens travel unencrypted: set [tls], or [http] public_url if a proxy encrypts",
+        ),
+        (
+            is_admin && is_plain,
+            "keys and tokens travel unencrypted to [admin] listen, unless a proxy encrypts: set [tls]",
+        ),
+    ];
+    all.into_iter().filter_map(|(is_so, text)| is_so.then_some(text)).collect()
 }
 
 /// Says that everything is up: to a person on a terminal, and to the log.
@@ -199,4 +267,38 @@ fn announce(config: &Config, gateway: &Gateway, admin: Option<&Listening>, took:
     }
     let admin = admin.map(|address| address.to_string());
     tracing::info!(url = base, admin, servers = servers.len(), failed, startup_ms, "gateway ready");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn what_is_rarely_wise_is_said_of_either_listener() {
+        let check = |text: &str, expected: &[&str]| {
+            let key =
+                format!("[[auth.key]]\nname = \"ci\"\nid = \"k3J9x2Qa\"\nsha256 = \"{}\"", "a".repeat(64));
+            let text = text.replace("KEY", &key).replace("NOBODY", "[auth]\nallow_unauthenticated = true");
+            let config = config::parse(&text, Path::new("gateway.toml"), config::Outside::NOTHING);
+            let told = warnings(&config.expect("the text is good"));
+            let begins: Vec<_> = told.iter().map(|text| text.split(':').next().unwrap_or_default()).collect();
+            assert_eq!(begins, expected, "{text}");
+        };
+        let (main, admin) = ("listen = \"0.0.0.0:8000\"", "[admin]\nlisten = \"0.0.0.0:9000\"");
+        let proxy = "[http]\npublic_url = \"https://a.example\"";
+        let all_may_call = "everybody who reaches this machine may call every tool";
+        let all_may_see = "everybody who reaches [admin] listen may see how the gateway is doing";
+        let plain = "keys and tokens travel unencrypted";
+        let plain_admin = "keys and tokens travel unencrypted to [admin] listen, unless a proxy encrypts";
+        check("", &[]);
+        check("[admin]\nlisten = \"127.0.0.1:9000\"\nKEY", &[]);
+        check(&format!("{main}\nNOBODY"), &[all_may_call]);
+        check(&format!("{admin}\nNOBODY"), &[all_may_see]);
+        check(&format!("{main}\nKEY"), &[plain]);
+        check(&format!("{admin}\nKEY"), &[plain_admin]);
+        check(&format!("{main}\n{proxy}\nKEY"), &[]);
+        check(&format!("{main}\n{proxy}\n{admin}\nKEY"), &[plain_admin]);
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 use clap::Parser as _;
 use host::{
     RunError,
-    cli::{Cli, Outcome, ServeArgs, Verb, check, inspect, remote, schema},
+    cli::{Cli, KeyVerb, Outcome, ServeArgs, Verb, check, inspect, key, remote, schema},
     load,
 };
 
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Verb::Reload(args) => remote::reload(&args, &mut out, &mut err),
         Verb::Servers(args) => remote::servers(&args, &mut out, &mut err),
         Verb::Inspect(args) => inspect::inspect(&args, &mut out, &mut err),
+        Verb::Key(KeyVerb::New(args)) => key::make(&args, &mut out, &mut err),
         Verb::Trial => load::run_trial().map(|()| Outcome::Fine),
         Verb::Schema => schema::print(&mut out).map(|()| Outcome::Fine),
     };

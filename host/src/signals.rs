@@ -42,6 +42,8 @@ impl Signals {
             let mut is_stopping = false;
             loop {
                 if self.next_is_hang_up().await {
+                    // Whoever moves log files away says so by this signal.
+                    gateway.settings().audit.reopen();
                     // What comes of it is in the log. A gateway that starts reads all there is anyway.
                     drop(gateway.reloads().ask(Trigger::Signal));
                 } else if gateway.phase() == Phase::Starting {

@@ -116,7 +116,8 @@ pub struct HostTable {
     pub ready: extern "C" fn(context: *const c_void, manifest: RSlice<'_, u8>) -> u32,
     /// Writes what is known about a call into `out` (a buffer of the host afterwards), a JSON object:
     /// `protocolVersion`, `clientInfo`, `clientCapabilities`, `progressToken`, `logLevel`, `requestId`, and as they
-    /// come `principal`, `scopes`, `trace`, `state`, `deadlineMs`. Absent members are unknown. `false`: no such call.
+    /// come `principal` (`{"id": ".."}`), `scopes`, `trace`, `state`, `deadlineMs`. Absent members are unknown. `false`:
+    /// no such call.
     pub info: extern "C" fn(context: *const c_void, call: u64, out: &mut RVec<u8>) -> bool,
     /// Ends a call. `status`: [`RESULT`] with the method's result, [`ERROR`] or [`PANICKED`] with
     /// `{code, message, data}`. `out` is best the buffer that came with the call. Answers [`DELIVERED`], [`DROPPED`]

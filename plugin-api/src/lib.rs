@@ -93,8 +93,8 @@ pub use {
     complete::{Completing, Completion},
     content::{Annotations, Content, Icon, Role},
     ctx::{
-        CallEnd, CallInfo, Capability, Choice, Ctx, Delivery, LogLevel, Root, SampleRequest, Sampled,
-        TaskOptions,
+        CallEnd, CallInfo, Capability, Choice, Ctx, Delivery, LogLevel, Principal, Root, SampleRequest,
+        Sampled, TaskOptions,
     },
     error::{Error, Result},
     notifier::Notifier,

@@ -14,7 +14,7 @@ use http::Request;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
 use tests::{
-    Answer, Gateway, config,
+    Answer, Gateway, admin_key, config, open_to_all,
     process::mapped_libraries,
     server,
     traffic::{Swaps, Traffic},
@@ -23,7 +23,6 @@ use tokio::{task::yield_now, time::timeout};
 
 use crate::unload::unloaded;
 
-const TOKEN: &str = "a token for the faults of this test only";
 /// Clients that call `greet`, each with one call at a time; among them they go through every door.
 const CLIENTS: usize = 4;
 /// How often each plugin comes and goes.
@@ -124,15 +123,15 @@ const HELD: [(&str, &str, &str, &str); 3] = [
 
 /// A gateway.toml with `greet` and these.
 fn file(servers: &[&[(&str, &str)]]) -> String {
-    let admin = format!("[admin]\ntoken = {TOKEN:?}\n[log]\nfilter = \"info,host::serve=warn\"");
+    let admin = format!("{}[log]\nfilter = \"info,host::serve=warn\"", admin_key().table);
     let tables = servers.concat().into_iter().map(|(plugin, more)| server(plugin, plugin) + more);
-    config(&["greet"]).replace("[log]", &admin) + &tables.collect::<String>()
+    open_to_all(&(config(&["greet"]).replace("[log]", &admin) + &tables.collect::<String>()))
 }
 
 /// Has the gateway take this gateway.toml.
 async fn reload(gateway: &Gateway, text: String) -> Answer {
     fs::write(gateway.folder().join("gateway.toml"), text).expect("it is ours");
-    let request = Request::post("/admin/reload").header("authorization", format!("Bearer {TOKEN}"));
+    let request = Request::post("/admin/reload");
     gateway.send(request.body(String::new()).expect("a request")).await.expect("an answer")
 }
 
@@ -222,7 +221,9 @@ async fn mapped_at_last(gateway: &Gateway) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_fault_of_a_plugin_fails_a_call_of_another() -> Result<()> {
     let failed = FAILED.map(|(plugin, more, _)| (plugin, more));
-    let gateway = Gateway::with_config(&file(&[&FAULTY, &UNSTOPPABLE, &STUBBORN, &failed])).await;
+    let gateway = Gateway::with_config(&file(&[&FAULTY, &UNSTOPPABLE, &STUBBORN, &failed]))
+        .await
+        .asked_with(&admin_key());
     let traffic = Traffic::start(gateway.base(), CLIENTS, &Arc::new(Swaps::default()));
     come_and_go(&gateway).await;
     let mapped = mapped_at_last(&gateway).await;

@@ -5,15 +5,21 @@ mod config;
 
 mod problem;
 
+mod access;
 mod admission;
+mod attacks;
+mod connections;
+mod documents;
 mod faults;
 mod faults_under_load;
+mod limits;
 mod mcp;
 mod metrics;
 mod pages;
 mod quarantine;
 mod rest;
 mod rounds;
+mod tls;
 
 mod reload;
 

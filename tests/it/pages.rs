@@ -225,14 +225,14 @@ async fn the_openapi_document_has_every_tool_of_every_server() {
     let document = answer.json();
     assert_eq!(document["openapi"], "3.1.0");
     assert_snapshot!(operations(&document), @r"
-    post /greet/tools/echoHai  greet_echoHai  200 400 403 408 409 413 415 422 500 502 503 504
+    post /greet/tools/echoHai  greet_echoHai  200 400 403 408 409 413 415 422 429 500 502 503 504
     get /greet/tools  greet_tools  200 403 500 503
-    post /math/tools/add  math_add  200 400 403 408 409 413 415 422 500 502 503 504
-    post /math/tools/divide  math_divide  200 400 403 408 409 413 415 422 500 502 503 504
+    post /math/tools/add  math_add  200 400 403 408 409 413 415 422 429 500 502 503 504
+    post /math/tools/divide  math_divide  200 400 403 408 409 413 415 422 429 500 502 503 504
     get /math/tools  math_tools  200 403 500 503
-    get /servers  gateway_servers  200 403 500
-    get /healthz  gateway_healthz  200 403 500
-    get /livez  gateway_livez  200 403 500
+    get /servers  gateway_servers  200 403 500 503
+    get /healthz  gateway_healthz  200 403 500 503
+    get /livez  gateway_livez  200 403 500 503
     get /readyz  gateway_readyz  200 403 500 503
     ");
     let call = &document["paths"]["/greet/tools/echoHai"]["post"];
@@ -251,8 +251,8 @@ async fn a_server_has_a_document_of_its_own() {
     let document = gateway.get("/math/openapi.json").await.json();
     assert_eq!((&document["openapi"], &document["info"]["title"]), (&"3.1.0".into(), &"Arithmetic".into()));
     assert_snapshot!(operations(&document), @r"
-    post /math/tools/add  math_add  200 400 403 408 409 413 415 422 500 502 503 504
-    post /math/tools/divide  math_divide  200 400 403 408 409 413 415 422 500 502 503 504
+    post /math/tools/add  math_add  200 400 403 408 409 413 415 422 429 500 502 503 504
+    post /math/tools/divide  math_divide  200 400 403 408 409 413 415 422 429 500 502 503 504
     get /math/tools  math_tools  200 403 500 503
     ");
 }

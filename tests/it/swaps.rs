@@ -19,7 +19,7 @@ use rmcp::{
 };
 use serde_json::{Value, json};
 use tests::{
-    Answer, Folder, Gateway, artifacts,
+    Answer, Folder, Gateway, admin_key, artifacts,
     process::mapped_libraries,
     traffic::{Swaps, Traffic},
 };
@@ -27,7 +27,6 @@ use tokio::{sync::mpsc, time::timeout};
 
 use super::mcp::{legacy, modern};
 
-const TOKEN: &str = "a token for the swaps of this test only";
 /// Longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
 
@@ -42,7 +41,8 @@ impl Swapped {
         let libraries = Folder::empty();
         libraries.built(&["greet", "bye"]);
         let path = |name: &str| libraries.path().join(format!("plugins/{name}.so"));
-        let gateway = Gateway::with_config(&config(&path("greet"), &path("bye"), "30s")).await;
+        let gateway =
+            Gateway::with_config(&config(&path("greet"), &path("bye"), "30s")).await.asked_with(&admin_key());
         Self { gateway, libraries }
     }
 
@@ -63,7 +63,7 @@ impl Swapped {
     }
 
     async fn reload(&self) -> Answer {
-        let request = Request::post("/admin/reload").header("authorization", format!("Bearer {TOKEN}"));
+        let request = Request::post("/admin/reload");
         self.gateway.send(request.body(String::new()).expect("a request")).await.expect("an answer")
     }
 
@@ -77,9 +77,10 @@ impl Swapped {
 
 fn config(greet: &std::path::Path, bye: &std::path::Path, call_timeout: &str) -> String {
     format!(
-        "listen = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\nfilter = \"info,host::serve=warn\"\n[admin]\ntoken = {TOKEN:?}\n\
-         [[server]]\nname = \"greet\"\nplugin = {greet:?}\nprefix = \"/greet\"\ncall_timeout = {call_timeout:?}\n\
-         [[server]]\nname = \"bye\"\nplugin = {bye:?}\nprefix = \"/bye\"\n"
+        "listen = \"127.0.0.1:0\"\n[log]\nformat = \"json\"\nfilter = \"info,host::serve=warn\"\n{}\
+         [[server]]\nauth = \"none\"\nname = \"greet\"\nplugin = {greet:?}\nprefix = \"/greet\"\ncall_timeout = {call_timeout:?}\n\
+         [[server]]\nauth = \"none\"\nname = \"bye\"\nplugin = {bye:?}\nprefix = \"/bye\"\n",
+        admin_key().table
     )
 }
 

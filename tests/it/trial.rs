@@ -6,7 +6,7 @@ use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 use host::config::Digest;
 use http::Request;
 use insta::assert_snapshot;
-use tests::{Folder, Gateway, artifacts, built, config, server};
+use tests::{Folder, Gateway, admin_key, artifacts, built, config, server};
 
 #[test]
 fn a_file_that_would_end_or_hold_up_the_process_costs_a_child() {
@@ -128,12 +128,12 @@ async fn files_are_tried_side_by_side() {
 
 #[tokio::test]
 async fn what_a_reload_has_refused_is_not_tried_again_until_somebody_asks() {
-    let token = "a token for the reloads of this test only";
     let text = config(&["greet"]) + &server("hangs_in_describe", "hangs_in_describe");
-    let text = text.replace("[log]", &format!("[admin]\ntoken = {token:?}\n[log]\nfilter = \"debug\""));
-    let gateway = Gateway::with_config(&(text.clone() + "start_timeout = \"1s\"\n")).await;
+    let text = text.replace("[log]", &format!("{}[log]\nfilter = \"debug\"", admin_key().table));
+    let gateway =
+        Gateway::with_config(&(text.clone() + "start_timeout = \"1s\"\n")).await.asked_with(&admin_key());
     let reload = async || {
-        let request = Request::post("/admin/reload").header("authorization", format!("Bearer {token}"));
+        let request = Request::post("/admin/reload");
         gateway.send(request.body(String::new()).expect("a request")).await.expect("an answer")
     };
     // The watch notices this as well, while the reload waits for the plugin.

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     io::{BufRead, BufReader},
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -12,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
 use hyper_util::{
@@ -21,7 +22,7 @@ use hyper_util::{
 };
 use serde_json::Value;
 
-use crate::{Folder, artifacts};
+use crate::{Folder, Key, artifacts};
 
 /// How long a test waits for an event that has to come before it gives up. Long, because it is never waited for
 /// when all is well.
@@ -34,6 +35,8 @@ pub struct Gateway {
     log: Arc<Log>,
     folder: Folder,
     client: Client<HttpConnector, BoxBody<Bytes, Infallible>>,
+    /// What requests say that do not say who they are from.
+    authorization: Option<HeaderValue>,
 }
 
 /// What a gateway writes to its log, line by line.
@@ -160,6 +163,8 @@ impl Gateway {
 
     /// As [`Gateway::in_folder`], by a command that may have been given more.
     pub async fn of_command(mut command: Command, folder: Folder) -> Self {
+        // Clients of tests look for it in the process. Refused only if another test was first.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut child = command
             .stdout(Stdio::inherit())
             .stderr(Stdio::piped())
@@ -170,10 +175,17 @@ impl Gateway {
         let reader = log.clone();
         std::thread::spawn(move || reader.read(BufReader::new(stderr)));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let mut gateway = Self { child, base: String::new(), log, folder, client };
+        let mut gateway = Self { child, base: String::new(), log, folder, client, authorization: None };
         let ready = gateway.event("gateway ready").await;
         gateway.base = ready["url"].as_str().expect("its address").to_owned();
         gateway
+    }
+
+    /// From now on requests that do not say who they are from are from the holder of `key`.
+    #[must_use]
+    pub fn asked_with(mut self, key: &Key) -> Self {
+        self.authorization = Some(HeaderValue::from_str(&key.bearer()).expect("a key is ASCII"));
+        self
     }
 
     /// Its process.
@@ -184,6 +196,12 @@ impl Gateway {
     /// Its URL, without a path.
     pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Where its main listener is.
+    pub fn address(&self) -> SocketAddr {
+        let address = self.base.split_once("://").map(|(_, address)| address.parse());
+        address.expect("it is a URL").expect("of an address")
     }
 
     /// The URL of `path`.
@@ -269,6 +287,9 @@ impl Gateway {
     async fn send_to(&self, base: &str, request: Request<BoxBody<Bytes, Infallible>>) -> Result<Answer> {
         let (mut parts, body) = request.into_parts();
         parts.uri = format!("{base}{}", parts.uri).parse()?;
+        if let Some(authorization) = self.authorization.clone() {
+            parts.headers.entry(header::AUTHORIZATION).or_insert(authorization);
+        }
         let answer = self.client.request(Request::from_parts(parts, body)).await?;
         let (parts, body) = answer.into_parts();
         let body = body.collect().await?.to_bytes();

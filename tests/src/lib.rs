@@ -1,17 +1,22 @@
 //! What the integration tests stand on.
 
+mod authorization_server;
 mod child;
 mod folder;
 mod gateway;
+mod keys;
 mod proxy;
 
 pub mod loaded;
 pub mod process;
+pub mod tls;
 pub mod traffic;
 
+pub use authorization_server::AuthorizationServer;
 pub use child::in_child;
 pub use folder::{Folder, built};
 pub use gateway::{Answer, Gateway, Mark, command, command_of, config, server, until};
+pub use keys::{Key, admin_key, key, open_to_all};
 pub use proxy::Proxy;
 
 use host::{config::Plugins, load::Loader};

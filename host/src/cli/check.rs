@@ -95,10 +95,10 @@ mod tests {
 
     #[test]
     fn a_failed_server_is_listed_with_the_whole_chain_of_causes() {
-        let env = |_: &str| None;
         let text = "[[server]]\nname = 'greet'\nplugin = 'no.so'\nprefix = '/greet'\n\
                     [[server]]\nname = 'c'\nplugin = 'plugins/c.so'\nprefix = '/c'\n";
-        let config = config::parse(text, Path::new("gateway.toml"), &env).expect("the text is good");
+        let config = config::parse(text, Path::new("gateway.toml"), config::Outside::NOTHING)
+            .expect("the text is good");
         let failed = |entry: &ServerEntry| {
             let source = io::Error::from(io::ErrorKind::NotFound);
             let error = LoadError::Read { server: entry.name.clone(), path: entry.plugin.clone(), source };

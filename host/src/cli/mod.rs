@@ -5,6 +5,7 @@
 
 pub mod check;
 pub mod inspect;
+pub mod key;
 pub mod remote;
 pub mod schema;
 
@@ -13,7 +14,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value};
 
-use crate::config;
+use crate::config::{self, Scope};
 
 /// Turns compiled plugins into MCP servers.
 #[derive(Debug, Clone, Parser)]
@@ -34,6 +35,8 @@ Examples:
   gateway reload                         have the running gateway follow what has changed
   gateway servers                        what does it serve?
   gateway inspect plugins/greet.so       what is this file?
+  gateway key new --name ci --scope greet
+                                         a key for somebody who may call `greet`
   gateway schema > gateway.schema.json   what `#:schema` in gateway.toml names";
 
 /// What to do.
@@ -58,6 +61,9 @@ pub enum Verb {
     ///
     /// Exit codes: 0 it would load, 1 it would not, 2 it cannot be read.
     Inspect(InspectArgs),
+    /// Make keys for callers
+    #[command(subcommand)]
+    Key(KeyVerb),
     /// Print the JSON schema of gateway.toml, for editors
     Schema,
     /// Try a library out, for the gateway that started this process
@@ -106,6 +112,27 @@ pub struct InspectArgs {
     /// The settings to start it with, a JSON object, for a plugin whose tools depend on them
     #[arg(long, value_name = "JSON", requires = "load", value_parser = parse_settings)]
     pub settings: Option<Map<String, Value>>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gateway key`.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum KeyVerb {
+    /// Make an API key: print it, once, and the table for gateway.toml that lets its holder in
+    New(NewKeyArgs),
+}
+
+/// `gateway key new`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct NewKeyArgs {
+    /// Who it is for: the name in logs and audit
+    #[arg(long, value_name = "NAME", value_parser = key::parse_name)]
+    pub name: String,
+    /// What its holder may do, e.g. `greet` or `greet:echoHai`; can be given more than once
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = key::parse_scope)]
+    pub scopes: Vec<Scope>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -177,6 +204,22 @@ mod tests {
         let args = |config: &str, json| RemoteArgs { config: config.into(), json };
         check(&["reload"], Ok(Verb::Reload(args("gateway.toml", false))));
         check(&["servers", "-c", "x", "--json"], Ok(Verb::Servers(args("x", true))));
+    }
+
+    #[test]
+    fn a_key_is_for_somebody() {
+        let scopes =
+            ["greet", "calc:add"].map(|text| Scope::parse(text).expect("the test's own scope")).to_vec();
+        let new = |scopes| Verb::Key(KeyVerb::New(NewKeyArgs { name: "ci".into(), scopes, json: false }));
+        check(&["key", "new", "--name", "ci"], Ok(new(Vec::new())));
+        check(&["key", "new", "--name", "ci", "--scope", "greet", "--scope", "calc:add"], Ok(new(scopes)));
+        check(&["key", "new"], Err(clap::error::ErrorKind::MissingRequiredArgument));
+        check(&["key", "new", "--name", "c i"], Err(clap::error::ErrorKind::ValueValidation));
+        check(
+            &["key", "new", "--name", "ci", "--scope", "a b"],
+            Err(clap::error::ErrorKind::ValueValidation),
+        );
+        check(&["key"], Err(clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand));
     }
 
     #[test]

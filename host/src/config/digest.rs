@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
 };
 
-use sha2::Digest as _;
+use aws_lc_rs::digest::{self, Context, SHA256};
 
 /// A SHA-256 (FIPS 180-4); shown as 64 lowercase hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -14,20 +14,24 @@ pub struct Digest([u8; 32]);
 impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
-        Self(sha2::Sha256::digest(bytes).into())
+        Self::taken(&digest::digest(&SHA256, bytes))
     }
 
     /// The digest of everything that `from` has, of which only a little is in memory at a time.
     pub fn read(mut from: impl Read) -> io::Result<Self> {
-        let (mut digest, mut buffer) = (sha2::Sha256::new(), vec![0; 64 << 10]);
+        let (mut digest, mut buffer) = (Context::new(&SHA256), vec![0; 64 << 10]);
         loop {
             match from.read(&mut buffer) {
-                Ok(0) => return Ok(Self(digest.finalize().into())),
+                Ok(0) => return Ok(Self::taken(&digest.finish())),
                 Ok(read) => digest.update(&buffer[..read]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    fn taken(digest: &digest::Digest) -> Self {
+        Self(digest.as_ref().try_into().expect("a SHA-256 has 32 bytes"))
     }
 
     /// Reads 64 hexadecimal digits. `None`: `text` is something else.
@@ -41,11 +45,27 @@ impl Digest {
         }
         Some(Self(bytes))
     }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The 64 digits that it is shown as: ASCII. Every line of the audit log has them, hence not by way of `fmt`.
+    pub fn digits(&self) -> [u8; 64] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        digits
+    }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(std::str::from_utf8(&self.digits()).expect("digits are ASCII"))
     }
 }
 

@@ -3,13 +3,17 @@
 //! These types are also the JSON schema that editors get: their doc lines are what an operator reads there.
 //! Patterns let `${` through, because an editor sees the text before variables are replaced.
 
+mod access;
+mod limits;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{
-    Admin, Config, Http, Log, LogFormat, Plugins, Secret, ServerEntry, Shutdown, duration::WrittenDuration,
-};
+use super::{Admin, Config, Http, Log, LogFormat, Plugins, ServerEntry, Shutdown, duration::WrittenDuration};
+
+pub(super) use access::{AuthTable, CertificateTable, IssuerTable, KeyTable, ToolTable, WrittenAsksFor};
+pub(super) use limits::{AuditTable, LimitsTable, RateTable, TlsTable, WrittenClientCertificates};
 
 /// Which servers the gateway runs, and how. Strings may hold `${VAR}` and `${VAR:-default}`; `$${` is a plain `${`.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +24,14 @@ pub(super) struct GatewayFile {
     pub(super) listen: String,
     /// What the HTTP side accepts.
     pub(super) http: HttpTable,
+    /// How connections are encrypted.
+    pub(super) tls: TlsTable,
+    /// Who may use the gateway.
+    pub(super) auth: AuthTable,
+    /// How much callers may take.
+    pub(super) limits: LimitsTable,
+    /// What is recorded of calls.
+    pub(super) audit: AuditTable,
     /// How the gateway stops.
     pub(super) shutdown: ShutdownTable,
     /// What is logged and how.
@@ -42,6 +54,9 @@ pub(super) struct HttpTable {
     /// Hosts that requests may name beside loopback and the listen address; without a port, good for every port.
     #[schemars(extend("examples" = [["gateway.example.com", "gateway.example.com:8443"]]))]
     pub(super) allowed_hosts: Vec<String>,
+    /// How clients reach the gateway, if not at its own address: scheme, host and port. Names the gateway to OAuth clients.
+    #[schemars(extend("examples" = ["https://tools.example.com"]))]
+    pub(super) public_url: String,
     /// Web origins whose pages may call the gateway beside pages of the gateway itself.
     #[schemars(extend("examples" = [["https://app.example.com"]]))]
     pub(super) allowed_origins: Vec<String>,
@@ -49,6 +64,12 @@ pub(super) struct HttpTable {
     /// share one; empty: a random one for each process.
     #[schemars(extend("examples" = ["${GATEWAY_STATE_SECRET}"]))]
     pub(super) state_secret: String,
+    /// A file that holds `state_secret`. Relative to gateway.toml; read again when it changes.
+    #[schemars(extend("examples" = ["/run/secrets/state_secret"]))]
+    pub(super) state_secret_file: String,
+    /// Proxies, as addresses or networks, whose `X-Forwarded-For` or `Forwarded` says where a request comes from.
+    #[schemars(extend("examples" = [["10.0.0.0/8", "::1"]]))]
+    pub(super) trusted_proxies: Vec<String>,
 }
 
 /// The `[shutdown]` table.
@@ -93,10 +114,6 @@ pub(super) struct AdminTable {
     /// An address of its own for /admin, /metrics, /healthz, /livez and /readyz. Empty: they are on the main listener.
     #[schemars(extend("examples" = ["127.0.0.1:9000"]))]
     pub(super) listen: String,
-    /// What requests to /admin carry as `Authorization: Bearer`, at least 32 bytes. Empty: there are none over the network;
-    /// `gateway reload` on the same machine needs none.
-    #[schemars(extend("examples" = ["${GATEWAY_ADMIN_TOKEN}"]))]
-    pub(super) token: String,
 }
 
 /// How a log line looks.
@@ -158,6 +175,24 @@ pub(super) struct ServerTable {
     /// to 16 times this.
     #[serde(default = "ServerTable::quarantine")]
     pub(super) quarantine: WrittenDuration,
+    /// How callers say who they are, where `[auth]` asks them.
+    #[serde(default = "WrittenAsksFor::any")]
+    pub(super) auth: WrittenAsksFor,
+    /// What every call needs. Empty: the server's name, or the server's name, a colon and the tool's.
+    #[serde(default)]
+    #[schemars(extend("examples" = [["greet:use"]]))]
+    pub(super) scopes: Vec<String>,
+    /// What tokens have as `aud`. Empty: the server's URL.
+    #[serde(default)]
+    #[schemars(extend("examples" = ["api://greet"]))]
+    pub(super) audience: String,
+    /// Most calls of this server that are open at once. More are answered with 503.
+    #[serde(default = "access::calls_max")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub(super) calls_max: usize,
+    /// Tools that ask for more than the server does.
+    #[serde(default)]
+    pub(super) tool: Vec<ToolTable>,
     /// Handed to the plugin, which declares what may stand here.
     #[serde(default)]
     pub(super) settings: Map<String, Value>,
@@ -196,6 +231,10 @@ impl Default for GatewayFile {
         Self {
             listen: Config::LISTEN.to_string(),
             http: HttpTable::default(),
+            tls: TlsTable::default(),
+            auth: AuthTable::default(),
+            limits: LimitsTable::default(),
+            audit: AuditTable::default(),
             shutdown: ShutdownTable::default(),
             log: LogTable::default(),
             admin: AdminTable::default(),
@@ -207,10 +246,16 @@ impl Default for GatewayFile {
 
 impl Default for HttpTable {
     fn default() -> Self {
-        let Http { body_max_bytes, allowed_hosts, allowed_origins, state_secret } = Http::default();
-        let body_max_bytes = u32::try_from(body_max_bytes).unwrap_or(u32::MAX);
-        let state_secret = written(state_secret);
-        Self { body_max_bytes, allowed_hosts, allowed_origins, state_secret }
+        let http = Http::default();
+        Self {
+            body_max_bytes: u32::try_from(http.body_max_bytes).unwrap_or(u32::MAX),
+            allowed_hosts: http.allowed_hosts,
+            public_url: http.public_url.unwrap_or_default(),
+            allowed_origins: http.allowed_origins,
+            state_secret: http.state_secret.map(|secret| secret.reveal().to_owned()).unwrap_or_default(),
+            state_secret_file: String::new(),
+            trusted_proxies: http.trusted_proxies.iter().map(ToString::to_string).collect(),
+        }
     }
 }
 
@@ -242,13 +287,9 @@ impl Default for PluginsTable {
 
 impl Default for AdminTable {
     fn default() -> Self {
-        let Admin { listen, token } = Admin::default();
-        Self { listen: listen.map(|address| address.to_string()).unwrap_or_default(), token: written(token) }
+        let Admin { listen } = Admin::default();
+        Self { listen: listen.map(|address| address.to_string()).unwrap_or_default() }
     }
-}
-
-fn written(secret: Option<Secret>) -> String {
-    secret.map(|secret| secret.reveal().to_owned()).unwrap_or_default()
 }
 
 impl From<WrittenLogFormat> for LogFormat {

@@ -1,6 +1,6 @@
 //! Step 1 of 5, config: turns the text of gateway.toml into a checked [`Config`].
 //!
-//! In:   the file's text, the environment's variables, where the file lies.
+//! In:   the file's text, where the file lies, the environment's variables, the files it names.
 //! Out:  [`Config`]: only checked types; no later step checks a string again.
 //! Fails: with every problem at once, each with line, caret and remedy.
 //! Never: opens a plugin, binds a socket, starts a thread.
@@ -13,10 +13,13 @@ mod variable;
 
 mod schema;
 
+mod access;
 mod digest;
 mod duration;
 mod file;
+mod limits;
 mod name;
+mod tls;
 mod validate;
 mod web;
 
@@ -25,40 +28,74 @@ mod problem;
 
 use std::{
     collections::BTreeMap,
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use ipnet::IpNet;
+
+pub use access::{
+    ApiKey, AsksFor, Auth, ClientCertificate, Guard, Guards, Issuer, Scope, SigningAlgorithm, Ways,
+};
 pub use digest::Digest;
+pub use limits::{Audit, Limits, RateKey, RateLimit};
 pub use name::{Prefix, Refusal, ServerName};
 pub use problem::{Problem, Problems};
 pub use read::{ConfigError, read};
 pub use schema::schema;
+pub use tls::{ClientCertificates, Tls, TlsError, TlsFile};
 pub use validate::parse_listen;
 
 use document::{At, Document};
 use file::GatewayFile;
 
-/// Checks `text`, the content of `path`; `env` looks up the variables it names. Pure: opens no file, loads no plugin.
-pub fn parse(text: &str, path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Config, Problems> {
+/// What a gateway.toml is read together with.
+#[derive(Clone, Copy)]
+pub struct Outside<'a> {
+    /// Looks up a variable of the environment.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// Reads a file that gateway.toml names.
+    pub file: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// Where the command line says to listen, whatever the file does.
+    pub listen: Option<SocketAddr>,
+}
+
+impl Outside<'_> {
+    /// No variable is set, no file is there.
+    pub const NOTHING: Outside<'static> = Outside {
+        variable: &|_| None,
+        file: &|_| Err(io::Error::from(io::ErrorKind::NotFound)),
+        listen: None,
+    };
+}
+
+impl std::fmt::Debug for Outside<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Outside").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+/// Checks `text`, the content of `path`. Touches nothing but what `outside` does.
+pub fn parse(text: &str, path: &Path, outside: Outside<'_>) -> Result<Config, Problems> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let problems = |list| Problems::new(path.to_owned(), text.to_owned(), list);
-    let mut document = Document::parse(text, env).map_err(problems)?;
+    let problems = |list, files| Problems::new(path.to_owned(), text.to_owned(), list, files);
+    let mut document = Document::parse(text, outside.variable).map_err(|list| problems(list, Vec::new()))?;
     let refused = schema::check(&mut document);
-    let config = match serde_json::from_value::<GatewayFile>(document.value.clone()) {
-        Ok(file) => Some(validate::validate(file, path, &mut document)),
+    let (config, files) = match serde_json::from_value::<GatewayFile>(document.value.clone()) {
+        Ok(file) => validate::validate(file, path, outside, &mut document),
         Err(error) => {
             // Only if the schema accepts what the types refuse; still better told than lost.
             let message = format!("not what the types accept: {error}");
             document.report("", At::Value, message, "");
-            None
+            (None, Vec::new())
         }
     };
     refused.report(&mut document);
     match config {
         Some(config) if document.problems.is_empty() => Ok(config),
-        _ => Err(problems(document.problems)),
+        _ => Err(problems(document.problems, files)),
     }
 }
 
@@ -79,6 +116,18 @@ pub struct Config {
     pub admin: Admin,
     /// The `[plugins]` table.
     pub plugins: Plugins,
+    /// The `[tls]` table. `None`: connections are not encrypted.
+    pub tls: Option<Tls>,
+    /// The `[auth]` table.
+    pub auth: Auth,
+    /// The `[limits]` table.
+    pub limits: Limits,
+    /// The `[audit]` table.
+    pub audit: Audit,
+    /// What of the `[[server]]` tables is about callers.
+    pub guards: Guards,
+    /// Files beside the libraries that were read for this: what they say holds, so a change of one is a change of this.
+    pub files: Vec<PathBuf>,
     /// The `[[server]]` tables in file order, which is load order; unload is the reverse.
     pub servers: Vec<ServerEntry>,
 }
@@ -194,6 +243,10 @@ pub struct Http {
     pub allowed_hosts: Vec<String>,
     /// Origins, e.g. `https://app.example.com`, that browsers may call from beside loopback ones.
     pub allowed_origins: Vec<String>,
+    /// How clients reach the gateway: an origin, e.g. `https://tools.example.com`. `None`: by the Host they name.
+    pub public_url: Option<String>,
+    /// Whose word on where a request comes from is taken.
+    pub trusted_proxies: Vec<IpNet>,
     /// What the state that clients carry between the rounds of a call is signed with. `None`: a random one for
     /// each process.
     pub state_secret: Option<Secret>,
@@ -221,8 +274,14 @@ impl std::fmt::Debug for Secret {
 
 impl Default for Http {
     fn default() -> Self {
-        let (allowed_hosts, allowed_origins) = (Vec::new(), Vec::new());
-        Self { body_max_bytes: 1024 * 1024, allowed_hosts, allowed_origins, state_secret: None }
+        Self {
+            body_max_bytes: 1024 * 1024,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            public_url: None,
+            trusted_proxies: Vec::new(),
+            state_secret: None,
+        }
     }
 }
 
@@ -270,13 +329,11 @@ impl Plugins {
     pub const DIR: &str = "plugins";
 }
 
-/// Who may look after a running gateway, and where.
+/// Where a running gateway is looked after.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Admin {
     /// Where `/admin`, `/metrics` and the probes are, if not on the main listener.
     pub listen: Option<SocketAddr>,
-    /// What requests to `/admin` have to carry. `None`: none is taken over the network.
-    pub token: Option<Secret>,
 }
 
 /// How a log line looks.

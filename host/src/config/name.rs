@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use super::excerpt::quoted;
+use super::{access::Scope, excerpt::quoted};
 
 /// Why a text is not what it should be: what is wrong, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ impl Refusal {
     }
 }
 
-/// A server's name: 1 to 64 of `a-z A-Z 0-9 _ -`, starting with a letter or digit.
+/// A server's name: 1 to 64 of `a-z A-Z 0-9 _ -`, starting with a letter or digit; none of the gateway's own scopes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServerName(Arc<str>);
 
@@ -32,6 +32,10 @@ impl ServerName {
         if text.is_empty() || text.len() > 64 || !text.chars().all(good) || text.starts_with(['_', '-']) {
             let remedy = "use 1 to 64 letters, digits, `_` or `-`, and start with a letter or digit";
             return Err(Refusal::of(text, "is not a name for a server", remedy));
+        }
+        if [Scope::ADMIN, Scope::METRICS].contains(&text) {
+            // A server asks its callers for its name, and whoever has that would look after the gateway.
+            return Err(Refusal::of(text, "belongs to the gateway itself", "choose another name"));
         }
         Ok(Self(text.into()))
     }
@@ -181,5 +185,17 @@ mod tests {
         assert!(
             !good("") && !good("-x") && !good("_x") && !good("a b") && !good("é") && !good(&"x".repeat(65))
         );
+    }
+
+    #[test]
+    fn a_server_is_not_named_like_a_scope_of_the_gateway() {
+        let check = |text: &str, expected: Result<(), &str>| {
+            let found = ServerName::parse(text).map(drop).map_err(|refusal| refusal.to_string());
+            assert_eq!(found, expected.map_err(str::to_owned));
+        };
+        check("admin", Err("`admin` belongs to the gateway itself; choose another name"));
+        check("metrics", Err("`metrics` belongs to the gateway itself; choose another name"));
+        check("Admin", Ok(()));
+        check("admin-tools", Ok(()));
     }
 }

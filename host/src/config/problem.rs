@@ -24,14 +24,15 @@ pub struct Problems {
     path: PathBuf,
     text: String,
     list: Vec<Problem>,
+    files: Vec<PathBuf>,
 }
 
 impl Problems {
-    /// `text` is the content of `path`.
-    pub(super) fn new(path: PathBuf, text: String, mut list: Vec<Problem>) -> Self {
+    /// `text` is the content of `path`; `files` were read together with it.
+    pub(super) fn new(path: PathBuf, text: String, mut list: Vec<Problem>, files: Vec<PathBuf>) -> Self {
         list.sort_by_key(|problem| (problem.span.start, problem.span.end));
         list.dedup();
-        Self { path, text, list }
+        Self { path, text, list, files }
     }
 
     /// How many there are; at least one.
@@ -66,6 +67,11 @@ impl Problems {
             ((lines.line_of(problem.span.start), column), text)
         };
         self.list.iter().map(told).collect()
+    }
+
+    /// The files that were read together with the text, or could not be: a change of one may mend it.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// In file order.
@@ -106,21 +112,28 @@ impl std::error::Error for Problems {}
 
 #[cfg(test)]
 mod tests {
-    use crate::config;
+    use crate::config::{self, Outside};
 
     #[test]
     fn what_everybody_may_read_quotes_nothing_that_may_be_a_secret() {
         let told = |text: &str| {
-            let problems = config::parse(text, "gateway.toml".as_ref(), &|_| None).expect_err("it is wrong");
+            let problems =
+                config::parse(text, "gateway.toml".as_ref(), Outside::NOTHING).expect_err("it is wrong");
             problems.told_to_all().into_iter().map(|(_, told)| told).collect::<Vec<_>>().join("\n")
         };
         let check = |text: &str, expected: &str| assert_eq!(told(text), expected, "{text}");
-        check("[admin]\ntoken = hunter2\n", "not valid TOML: `…` is not a value; put text in double quotes");
-        check("[admin]\ntokn = \"hunter2\"\n", "unknown key `tokn`; did you mean `token`?");
+        check(
+            "[http]\nstate_secret = hunter2\n",
+            "not valid TOML: `…` is not a value; put text in double quotes",
+        );
+        check(
+            "[http]\nstate_secrt = \"hunter2\"\n",
+            "unknown key `state_secrt`; did you mean `state_secret`?",
+        );
         assert!(!told("[http]\nstate_secret = 4711\n").contains("4711"));
         assert!(!told("[http]\nstate_secret = \"hunter2\"\n").contains("hunter2"));
-        assert!(!told("[admin]\ntoken = \"hunter2\" oops\n").contains("hunter2"));
-        assert!(!told("[admin]\ntoken = hun`ter2\n").contains("ter2"));
+        assert!(!told("[http]\nstate_secret = \"hunter2\" oops\n").contains("hunter2"));
+        assert!(!told("[http]\nstate_secret = hun`ter2\n").contains("ter2"));
         assert!(
             told("listen = \"${PW:-hunter2}\"\n").starts_with("`…` is not an address to listen on; write")
         );

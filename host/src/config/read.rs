@@ -3,11 +3,12 @@
 use std::{
     fs::OpenOptions,
     io::{self, Read},
+    net::SocketAddr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
-use super::{Config, Problems, excerpt::Lines, parse};
+use super::{Config, Outside, Problems, excerpt::Lines, parse};
 
 /// Far more than anyone writes; a device such as /dev/zero must not fill the memory.
 const LARGEST: u64 = 4 * 1024 * 1024;
@@ -60,10 +61,24 @@ pub enum ConfigError {
     Problems(Problems),
 }
 
-/// Reads and checks `path`, with the environment of this process.
-pub fn read(path: &Path) -> Result<Config, ConfigError> {
+/// Reads and checks `path`, with the environment of this process. `listen`: where to listen, whatever the file says.
+pub fn read(path: &Path, listen: Option<SocketAddr>) -> Result<Config, ConfigError> {
     let text = read_text(path)?;
-    parse(&text, path, &|name| std::env::var(name).ok()).map_err(ConfigError::Problems)
+    let variable = |name: &str| std::env::var(name).ok();
+    let outside = Outside { variable: &variable, file: &read_beside, listen };
+    parse(&text, path, outside).map_err(ConfigError::Problems)
+}
+
+/// Reads a file that gateway.toml names: a certificate, a key, a secret.
+fn read_beside(path: &Path) -> io::Result<Vec<u8>> {
+    // O_NONBLOCK: opening a fifo would otherwise wait for a writer.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST { Err(io::Error::other("it is larger than 4 MiB")) } else { Ok(bytes) }
 }
 
 fn read_text(path: &Path) -> Result<String, ConfigError> {

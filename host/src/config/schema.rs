@@ -34,6 +34,10 @@ pub fn schema() -> &'static Value {
     &SCHEMA
 }
 
+/// Keys that there were once, and what took their place.
+const REPLACED: [(&str, &str); 1] =
+    [("/admin/token", "give an `[[auth.key]]` the scope \"admin\"; `gateway key new` makes one")];
+
 enum Fault {
     Unknown(String),
     Missing(String),
@@ -105,7 +109,8 @@ fn unknown_key(document: &mut Document, table: &str, key: &str) -> Option<String
         .map(|candidate| (strsim::jaro_winkler(&key.to_lowercase(), candidate), *candidate))
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .filter(|(likeness, _)| *likeness > 0.8);
-    let remedy = match (home_of(key, &removed), nearest) {
+    let replaced = REPLACED.iter().find(|(old, _)| *old == pointer).map(|(_, remedy)| (*remedy).to_owned());
+    let remedy = match (replaced.or_else(|| home_of(key, &removed)), nearest) {
         (Some(home), _) => home,
         (None, Some((_, near))) => format!("did you mean `{near}`?"),
         (None, None) => format!("known here: `{}`", known.join("`, `")),
@@ -118,19 +123,32 @@ fn unknown_key(document: &mut Document, table: &str, key: &str) -> Option<String
 /// Where else `key` would be right: in TOML a key easily lands in the table above it.
 fn home_of(key: &str, value: &Value) -> Option<String> {
     let fits = |node: &Value| (node["type"] == "object") == value.is_object();
+    let has = |table: &Value| properties(table).any(|(inner, node)| inner == key && fits(node));
     for (name, child) in properties(&SCHEMA) {
         if name == key && fits(child) && node_kind(child) != "array" {
             return Some("move it to the top of the file, above the first table".into());
         }
-        let (table, header) = match node_kind(child) {
-            "array" => (&child["items"], format!("[[{name}]]")),
-            _ => (child, format!("[{name}]")),
-        };
-        if properties(table).any(|(inner, node)| inner == key && fits(node)) {
+        if let Some((header, _)) = tables(name, child).into_iter().find(|(_, table)| has(table)) {
             return Some(format!("it belongs in `{header}`"));
         }
     }
     None
+}
+
+/// The table `name` and those in it, each with its header.
+fn tables<'a>(name: &str, node: &'a Value) -> Vec<(String, &'a Value)> {
+    let (table, header) = match node_kind(node) {
+        "array" => (&node["items"], format!("[[{name}]]")),
+        _ => (node, format!("[{name}]")),
+    };
+    let inner = properties(table).flat_map(|(key, node)| tables(&format!("{name}.{key}"), node));
+    std::iter::once((header, table)).chain(inner.collect::<Vec<_>>()).collect()
+}
+
+/// What a table's header says of the one at `pointer`: the keys on the way to it.
+fn dotted(pointer: &str) -> String {
+    let is_key = |token: &&str| !token.bytes().all(|byte| byte.is_ascii_digit());
+    pointer.split('/').skip(1).filter(is_key).collect::<Vec<_>>().join(".")
 }
 
 fn missing_key(
@@ -228,7 +246,7 @@ fn label(document: &Document, pointer: &str) -> String {
     match document.value.pointer(pointer) {
         Some(Value::Object(table)) if is_entry => match table.get("name").and_then(Value::as_str) {
             Some(name) if !name.is_empty() => format!("{parent} {}", quoted(name)),
-            _ => format!("this `[[{parent}]]`"),
+            _ => format!("this `[[{}]]`", dotted(pointer)),
         },
         _ if is_entry => format!("an entry of `{parent}`"),
         _ => format!("`{last}`"),
@@ -273,10 +291,10 @@ fn example(pointer: &str) -> String {
         },
         "boolean" => "write `true` or `false`, without quotation marks".into(),
         "array" if node_kind(&node["items"]) == "object" => {
-            format!("write its header with two brackets, `[[{key}]]`")
+            format!("write its header with two brackets, `[[{}]]`", dotted(pointer))
         }
-        "object" if pointer.ends_with(key) => format!("write it as a table, `[{key}]`"),
-        "object" => format!("write each as a table, `[[{key}]]`"),
+        "object" if pointer.ends_with(key) => format!("write it as a table, `[{}]`", dotted(pointer)),
+        "object" => format!("write each as a table, `[[{}]]`", dotted(pointer)),
         _ if sample(node) == "null" => "write a string, in quotation marks".into(),
         _ => format!("write e.g. `{}`", sample(node)),
     }

@@ -4,6 +4,9 @@
 //! Out:  [`Config`]; worth something only if the document has no problem.
 //! Never: touches a disk or a network.
 
+mod access;
+mod limits;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -13,27 +16,72 @@ use std::{
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Admin, Config, Digest, Http, Log, Plugins, Prefix, Refusal, Secret, ServerEntry, ServerName,
-    SettingsLines, Shutdown,
+    Admin, Config, Digest, Guard, Guards, Http, Log, Outside, Plugins, Prefix, Refusal, Secret, ServerEntry,
+    ServerName, SettingsLines, Shutdown,
     document::{At, Document, join},
     duration::WrittenDuration,
     file::{AdminTable, GatewayFile, HttpTable, LogTable, PluginsTable, ServerTable},
-    web::{parse_host, parse_origin},
+    web::{parse_host, parse_network, parse_origin},
 };
 
-/// Reports every problem to `document`; what has one is replaced by a default or left out.
-pub(super) fn validate(file: GatewayFile, path: &Path, document: &mut Document) -> Config {
-    let mut checker = Checker { document, path, taken: Vec::new() };
+/// Reports every problem to `document`; what has one is replaced by a default or left out. Also says which files it has read.
+pub(super) fn validate(
+    file: GatewayFile,
+    path: &Path,
+    outside: Outside<'_>,
+    document: &mut Document,
+) -> (Option<Config>, Vec<PathBuf>) {
+    let mut checker = Checker { document, path, outside, taken: Vec::new(), files: Vec::new() };
     let listen = checker.value("/listen", parse_listen(&file.listen)).unwrap_or(Config::LISTEN);
     let http = checker.http(file.http);
     let drain = checker.duration("/shutdown/drain", &file.shutdown.drain);
     let log = checker.log(file.log);
     let admin = checker.admin(file.admin, listen);
     let plugins = checker.plugins(file.plugins);
-    let servers = file.server.into_iter().enumerate();
-    let servers = servers.filter_map(|(index, table)| checker.server(index, table)).collect();
-    let shutdown = Shutdown { drain };
-    Config { path: path.to_owned(), listen, http, shutdown, log, admin, plugins, servers }
+    let audit = checker.audit(file.audit);
+    let asks_for_certificates = !file.tls.client_ca.is_empty();
+    let tls = checker.tls(file.tls);
+    let auth = checker.auth(file.auth, &http, asks_for_certificates);
+    let mut guards = Guards::new();
+    let mut servers = Vec::new();
+    for (index, table) in file.server.into_iter().enumerate() {
+        let pointer = format!("/server/{index}");
+        let guard = checker.guard(&pointer, &table);
+        checker.check_guard(&pointer, &guard, &auth);
+        let Some(entry) = checker.server(index, table) else { continue };
+        if guard != Guard::default() {
+            guards.insert(entry.name.clone(), guard);
+        }
+        servers.push(entry);
+    }
+    // Rates name servers.
+    let limits = checker.limits(file.limits, plugins.autoload_from.is_none());
+    match outside.listen {
+        None => checker.check_reach("/listen", listen, &auth),
+        Some(listen) => checker.check_reach("", listen, &auth),
+    }
+    if let Some(listen) = admin.listen {
+        checker.check_reach("/admin/listen", listen, &auth);
+    }
+    let (path, shutdown, files) = (path.to_owned(), Shutdown { drain }, checker.files);
+    let listen = outside.listen.unwrap_or(listen);
+    let config = Config {
+        path,
+        listen,
+        http,
+        shutdown,
+        log,
+        admin,
+        plugins,
+        tls,
+        auth,
+        limits,
+        audit,
+        guards,
+        files: files.clone(),
+        servers,
+    };
+    (Some(config), files)
 }
 
 /// An address with a port, as `listen` and `--listen` take it.
@@ -56,10 +104,14 @@ pub fn parse_listen(text: &str) -> Result<SocketAddr, Refusal> {
 struct Checker<'d, 't> {
     document: &'d mut Document<'t>,
     path: &'d Path,
+    outside: Outside<'d>,
     /// What earlier servers took.
     taken: Vec<Taken>,
+    /// Files that were read.
+    files: Vec<PathBuf>,
 }
 
+/// What a table of a server says, as far as it is good.
 struct Taken {
     table: String,
     name: Option<ServerName>,
@@ -82,19 +134,29 @@ impl Checker<'_, '_> {
     }
 
     fn http(&mut self, table: HttpTable) -> Http {
-        let state_secret = self.value("/http/state_secret", check_secret(table.state_secret)).flatten();
-        let mut entries = |key: &str, list: Vec<String>, parse: fn(&str) -> Result<String, Refusal>| {
-            let entries = list.into_iter().enumerate();
-            entries
-                .filter_map(|(index, text)| self.value(&format!("/http/{key}/{index}"), parse(&text)))
-                .collect()
+        let public_url = match table.public_url.as_str() {
+            "" => None,
+            text => self.value("/http/public_url", parse_origin(text)),
         };
         Http {
-            state_secret,
-            allowed_hosts: entries("allowed_hosts", table.allowed_hosts, parse_host),
-            allowed_origins: entries("allowed_origins", table.allowed_origins, parse_origin),
+            public_url,
+            state_secret: self.secret("/http/state_secret", table.state_secret, table.state_secret_file),
+            allowed_hosts: self.entries("/http/allowed_hosts", &table.allowed_hosts, parse_host),
+            allowed_origins: self.entries("/http/allowed_origins", &table.allowed_origins, parse_origin),
+            trusted_proxies: self.entries("/http/trusted_proxies", &table.trusted_proxies, parse_network),
             body_max_bytes: table.body_max_bytes as usize,
         }
+    }
+
+    /// The good entries of the list at `pointer`.
+    fn entries<T>(
+        &mut self,
+        pointer: &str,
+        list: &[String],
+        parse: impl Fn(&str) -> Result<T, Refusal>,
+    ) -> Vec<T> {
+        let entries = list.iter().enumerate();
+        entries.filter_map(|(at, text)| self.value(&format!("{pointer}/{at}"), parse(text))).collect()
     }
 
     fn log(&mut self, LogTable { filter, format }: LogTable) -> Log {
@@ -102,7 +164,7 @@ impl Checker<'_, '_> {
         Log { filter, format: format.into() }
     }
 
-    fn admin(&mut self, AdminTable { listen, token }: AdminTable, main: SocketAddr) -> Admin {
+    fn admin(&mut self, AdminTable { listen }: AdminTable, main: SocketAddr) -> Admin {
         let address = match listen.as_str() {
             "" => None,
             text => self.value("/admin/listen", parse_listen(text)),
@@ -111,8 +173,7 @@ impl Checker<'_, '_> {
             let remedy = "choose another port, or leave it out to have /admin on the main listener";
             self.document.report("/admin/listen", At::Value, "the main listener has that address", remedy);
         }
-        let token = self.value("/admin/token", check_secret(token)).flatten();
-        Admin { listen: address, token }
+        Admin { listen: address }
     }
 
     fn plugins(&mut self, PluginsTable { cache_dir, dir, autoload }: PluginsTable) -> Plugins {

@@ -55,6 +55,25 @@ pub struct CallFacts {
     /// What an earlier run of this call kept with `set_state`, if it is a replay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<Value>,
+    /// Who is calling. `None`: nobody was asked.
+    #[serde(flatten)]
+    pub caller: Option<Arc<CallerFacts>>,
+}
+
+/// Who is calling, as plugins get to know it: never by what it was known.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CallerFacts {
+    /// Who it is.
+    pub principal: PrincipalFacts,
+    /// What it was allowed to do.
+    pub scopes: Vec<String>,
+}
+
+/// Who it is.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PrincipalFacts {
+    /// `key:<name>`, `certificate:<name>`, `token:<issuer>#<subject>`.
+    pub id: String,
 }
 
 /// How a call is made.

@@ -36,8 +36,8 @@ use std::sync::Arc;
 use crate::config::ServerEntry;
 
 pub use call::{
-    Answer, AnswerStatus, CallEvent, CallFacts, CallOptions, CancelReason, ClientAnswer, Closed,
-    Notifications, OpenCall, Request, Taken, Tasks,
+    Answer, AnswerStatus, CallEvent, CallFacts, CallOptions, CallerFacts, CancelReason, ClientAnswer, Closed,
+    Notifications, OpenCall, PrincipalFacts, Request, Taken, Tasks,
 };
 pub use close::{leave_no_destructors, libraries_kept};
 pub use discover::{Discovered, Discovery, Ignored};

@@ -1,7 +1,7 @@
 //! Step 3 of 5, mount: turns running servers into what the HTTP side serves.
 //!
 //! In:   `Vec<Server>` from load.
-//! Out:  [`MountTable`]: per server a tool table with validators, and the OpenAPI documents.
+//! Out:  [`MountTable`]: per server a tool table with validators; and the OpenAPI documents, made when they are asked for.
 //! Fails: a tool whose schema cannot be used fails its server, not the gateway.
 //! Never: sockets, requests.
 
@@ -11,13 +11,19 @@ mod header;
 mod hoist;
 mod openapi;
 mod problem_code;
+mod security;
 mod shapes;
+pub mod strict;
 mod tool;
+mod view;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use crate::{
-    config::ServerEntry,
+    config::{ServerEntry, Ways},
     load::{Failed, Instance, Manifest, Server},
 };
 
@@ -28,12 +34,10 @@ pub use problem_code::ProblemCode;
 pub use tool::{ArgumentError, Tool};
 
 /// Everything served, in file order. Replaced as a whole, never changed in place.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct MountTable {
     /// Every `[[server]]` table, in file order.
     pub servers: Vec<Mounted>,
-    /// The OpenAPI document of all of them.
-    pub openapi: Document,
 }
 
 /// One `[[server]]` table as the HTTP side sees it.
@@ -61,9 +65,10 @@ pub struct Mount {
     pub manifest: Arc<Manifest>,
     /// Its tools, in the plugin's order.
     pub tools: Vec<Arc<Tool>>,
-    /// The OpenAPI document of this server alone.
-    pub openapi: Document,
     by_name: HashMap<String, Arc<Tool>>,
+    views: view::Views,
+    /// The OpenAPI document of this server alone, once it was asked for, and what of it gateway.toml may change.
+    document: Mutex<Option<(Ways, Document)>>,
 }
 
 impl Mount {
@@ -78,9 +83,21 @@ impl Mount {
         let server = &instance.entry().name;
         let compile = |spec| Tool::compile(server, spec).map(Arc::new);
         let tools = manifest.tools.iter().map(compile).collect::<Result<Vec<Arc<Tool>>, MountError>>()?;
+        Ok(Self::with_tools(instance, manifest, tools))
+    }
+
+    fn with_tools(instance: Arc<Instance>, manifest: Arc<Manifest>, tools: Vec<Arc<Tool>>) -> Self {
         let by_name = tools.iter().map(|tool| (tool.spec.name.clone(), tool.clone())).collect();
-        let openapi = Document::of_server(&described(&instance, &manifest));
-        Ok(Self { instance, manifest, tools, openapi, by_name })
+        Self { instance, manifest, tools, by_name, views: view::Views::default(), document: Mutex::default() }
+    }
+
+    /// The OpenAPI document of this server alone, whose callers say who they are in these ways.
+    pub fn document(&self, ways: Ways) -> Document {
+        let mut kept = self.document.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((those, document)) if *those == ways => document.clone(),
+            _ => kept.insert((ways, Document::of_server(&described(self, ways)))).1.clone(),
+        }
     }
 
     /// Why it does not serve any more, or not now; `None`: it does.
@@ -94,8 +111,8 @@ impl Mount {
     }
 }
 
-fn described<'a>(instance: &'a Instance, manifest: &'a Manifest) -> openapi::Described<'a> {
-    let entry = instance.entry();
+fn described(mount: &Mount, ways: Ways) -> openapi::Described<'_> {
+    let (entry, manifest) = (mount.instance.entry(), &mount.manifest);
     openapi::Described {
         name: entry.name.as_str(),
         prefix: entry.prefix.as_str(),
@@ -103,6 +120,7 @@ fn described<'a>(instance: &'a Instance, manifest: &'a Manifest) -> openapi::Des
         title: manifest.title.as_deref(),
         instructions: manifest.instructions.as_deref(),
         tools: &manifest.tools,
+        ways,
     }
 }
 
@@ -146,19 +164,6 @@ impl Mounted {
     }
 }
 
-fn serving(servers: &[Mounted]) -> impl Iterator<Item = &Arc<Mount>> {
-    servers.iter().filter_map(|mounted| match mounted {
-        Mounted::Serving(mount) => Some(mount),
-        _ => None,
-    })
-}
-
-impl Default for MountTable {
-    fn default() -> Self {
-        Self::of(Vec::new())
-    }
-}
-
 impl MountTable {
     /// Mounts every server, in order.
     pub fn new(servers: Vec<Server>) -> Self {
@@ -167,9 +172,7 @@ impl MountTable {
 
     /// A table of servers that were mounted before, e.g. with one of them replaced.
     pub fn of(servers: Vec<Mounted>) -> Self {
-        let described = serving(&servers).map(|mount| described(&mount.instance, &mount.manifest));
-        let openapi = Document::merged(&described.collect::<Vec<_>>());
-        Self { servers, openapi }
+        Self { servers }
     }
 
     /// The same table with `mount` in the place of the mount of the same instance, which offers something else by
@@ -181,9 +184,19 @@ impl MountTable {
         Some(Self::of(servers))
     }
 
+    /// The OpenAPI document of these mounts, which need not be all that there are, each with the ways in which its callers
+    /// say who they are, and of the gateway's own pages, whose callers have `own`.
+    pub fn document_of(mounts: &[(Arc<Mount>, Ways)], own: Ways) -> Document {
+        let described = mounts.iter().map(|(mount, ways)| described(mount, *ways));
+        Document::merged(&described.collect::<Vec<_>>(), own)
+    }
+
     /// The mounts, in file order.
     pub fn serving(&self) -> impl Iterator<Item = &Arc<Mount>> {
-        serving(&self.servers)
+        self.servers.iter().filter_map(|mounted| match mounted {
+            Mounted::Serving(mount) => Some(mount),
+            _ => None,
+        })
     }
 
     /// The servers that have to be unloaded in the end, in file order.

@@ -14,9 +14,10 @@ use super::{
     ProblemCode,
     hoist::{Names, NotPortable, hoist, reference},
     problem_code::Occurs,
+    security::{schemes, security},
     shapes,
 };
-use crate::load::ToolSpec;
+use crate::{config::Ways, load::ToolSpec};
 
 /// An OpenAPI document, ready to be sent.
 #[derive(Debug, Clone)]
@@ -35,16 +36,20 @@ pub(super) struct Described<'a> {
     pub(super) title: Option<&'a str>,
     pub(super) instructions: Option<&'a str>,
     pub(super) tools: &'a [ToolSpec],
+    /// How its callers say who they are.
+    pub(super) ways: Ways,
 }
 
 impl Document {
-    /// The document of every server and of the gateway's own pages.
-    pub(super) fn merged(servers: &[Described<'_>]) -> Self {
-        let mut draft = Draft::new();
+    /// The document of every server and of the gateway's own pages; there callers say who they are in the ways of `own`.
+    pub(super) fn merged(servers: &[Described<'_>], own: Ways) -> Self {
+        let mut draft = Draft::new(own);
         for server in servers {
             draft.server(server);
         }
-        draft.own_pages();
+        // Who has said nothing sees the servers that ask nobody.
+        let shows_some = servers.iter().any(|server| !server.ways.is_any());
+        draft.own_pages(shows_some);
         let info = json!({
             "title": "gateway",
             "version": env!("CARGO_PKG_VERSION"),
@@ -56,7 +61,7 @@ impl Document {
 
     /// The document of one server.
     pub(super) fn of_server(server: &Described<'_>) -> Self {
-        let mut draft = Draft::new();
+        let mut draft = Draft::new(server.ways);
         draft.server(server);
         let mut info = json!({"title": server.title.unwrap_or(server.name), "version": server.version});
         if let Some(instructions) = server.instructions {
@@ -81,16 +86,19 @@ struct Draft {
     schemas: Map<String, Value>,
     names: Names,
     operations: Names,
+    /// All the ways in which callers of something in it say who they are.
+    ways: Ways,
 }
 
 impl Draft {
-    fn new() -> Self {
+    fn new(ways: Ways) -> Self {
         let mut draft = Self {
             tags: Vec::new(),
             paths: Map::new(),
             schemas: Map::new(),
             names: Names::default(),
             operations: Names::default(),
+            ways,
         };
         for (name, schema) in [("CallToolResult", shapes::call_tool_result()), ("Problem", shapes::problem())]
         {
@@ -109,12 +117,14 @@ impl Draft {
             let operation = self.tool(server, tool);
             self.paths.insert(format!("{}/tools/{}", server.prefix, tool.name), json!({"post": operation}));
         }
-        let list = json!({
+        let occurs = [Occurs::Anywhere, Occurs::AtServers];
+        let mut list = json!({
             "operationId": self.operations.take(&format!("{}_tools", server.name)),
             "tags": [server.name],
             "summary": format!("The tools of {}", server.name),
-            "responses": responses(shapes::tool_list(), &[Occurs::Anywhere, Occurs::AtServers]),
+            "responses": responses(shapes::tool_list(), &occurs, server.ways),
         });
+        self.secure(&mut list, security(server.ways));
         self.paths.insert(format!("{}/tools", server.prefix), json!({"get": list}));
     }
 
@@ -135,8 +145,17 @@ impl Draft {
         };
         operation["requestBody"] =
             json!({"required": true, "content": {"application/json": {"schema": arguments}}});
-        operation["responses"] = responses(result, &[Occurs::Anywhere, Occurs::AtServers, Occurs::InCalls]);
+        let occurs = [Occurs::Anywhere, Occurs::AtServers, Occurs::InCalls];
+        operation["responses"] = responses(result, &occurs, server.ways);
+        self.secure(&mut operation, security(server.ways));
         operation
+    }
+
+    /// Says how callers of `operation` say who they are, if it is about that anywhere in the document.
+    fn secure(&self, operation: &mut Value, security: Vec<Value>) {
+        if self.ways.is_any() {
+            operation["security"] = security.into();
+        }
     }
 
     /// A schema that cannot be part of the document is left open there: calls still check it.
@@ -155,7 +174,8 @@ impl Draft {
         }
     }
 
-    fn own_pages(&mut self) {
+    /// `shows_some`: whether somebody who has not said who it is gets to know of some server.
+    fn own_pages(&mut self, shows_some: bool) {
         self.tags.push(json!({"name": "gateway", "description": "The gateway's own pages."}));
         let status =
             json!({"type": "object", "required": ["status"], "properties": {"status": {"type": "string"}}});
@@ -166,41 +186,53 @@ impl Draft {
             ("/readyz", "Whether every required server serves", shapes::readiness()),
         ];
         for (path, summary, schema) in pages {
-            let mut responses = responses(schema.clone(), &[Occurs::Anywhere]);
+            // Probes carry no credentials.
+            let ways = if path == "/servers" { self.ways } else { Ways::default() };
+            let mut responses = responses(schema.clone(), &[Occurs::Anywhere], ways);
             if path == "/readyz" {
                 responses["503"] = json!({
                     "description": "Starting, stopping, or a required server does not serve",
                     "content": {"application/json": {"schema": schema}},
                 });
             }
-            let operation = json!({
+            let mut operation = json!({
                 "operationId": self.operations.take(&format!("gateway_{}", &path[1..])),
                 "tags": ["gateway"],
                 "summary": summary,
                 "responses": responses,
             });
+            let mut security = security(ways);
+            if shows_some && ways.is_any() {
+                security.push(json!({}));
+            }
+            self.secure(&mut operation, security);
             self.paths.insert(path.into(), json!({"get": operation}));
         }
     }
 
     fn finish(self, info: Value) -> Value {
-        json!({
+        let mut document = json!({
             "openapi": "3.1.0",
             "info": info,
             "servers": [{"url": "/"}],
             "tags": self.tags,
             "paths": self.paths,
             "components": {"schemas": self.schemas, "responses": problem_responses()},
-        })
+        });
+        if self.ways.is_any() {
+            document["components"]["securitySchemes"] = schemes(self.ways);
+        }
+        document
     }
 }
 
-fn responses(ok: Value, occurs: &[Occurs]) -> Value {
+fn responses(ok: Value, occurs: &[Occurs], ways: Ways) -> Value {
+    let is_asked = |occurs: Occurs| occurs == Occurs::WhereAsked && ways.is_any();
     let mut responses = Map::new();
     responses
         .insert("200".into(), json!({"description": "OK", "content": {"application/json": {"schema": ok}}}));
     // `ProblemCode::all` is ordered by status, so are the answers.
-    for code in ProblemCode::all().filter(|code| occurs.contains(&code.occurs())) {
+    for code in ProblemCode::all().filter(|code| occurs.contains(&code.occurs()) || is_asked(code.occurs())) {
         let name = format!("Problem{}", code.status());
         let response = json!({"$ref": format!("#/components/responses/{name}")});
         responses.insert(code.status().to_string(), response);
@@ -220,9 +252,16 @@ fn problem_responses() -> Value {
         let before = response["description"].as_str().unwrap_or_default();
         response["description"] =
             if before.is_empty() { line.into() } else { format!("{before}\n\n{line}").into() };
-        if code == ProblemCode::PluginUnavailable {
-            response["headers"] = json!({"Retry-After": {
-                "description": "Seconds after which to try again", "schema": {"type": "integer"}}});
+        match code {
+            ProblemCode::PluginUnavailable | ProblemCode::Overloaded | ProblemCode::RateLimited => {
+                response["headers"] = json!({"Retry-After": {
+                    "description": "Seconds after which to try again", "schema": {"type": "integer"}}});
+            }
+            ProblemCode::Unauthorized => {
+                response["headers"] = json!({"WWW-Authenticate": {
+                    "description": "How to say who is calling (RFC 6750)", "schema": {"type": "string"}}});
+            }
+            _ => {}
         }
     }
     responses.into()
@@ -248,7 +287,14 @@ mod tests {
         }
     }
 
+    const KEYS: Ways = Ways { keys: true, certificates: false, tokens: false };
+
     fn merged() -> Document {
+        merged_where([Ways::default(); 3])
+    }
+
+    /// The ways of the servers, and of the gateway.
+    fn merged_where([of_greet, of_bye, own]: [Ways; 3]) -> Document {
         let hello = json!({"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object",
             "properties": {"userName": {"type": "string"}, "mood": {"$ref": "#/$defs/Mood"}},
             "required": ["userName"], "$defs": {"Mood": {"enum": ["good", "bad"]}}});
@@ -256,15 +302,17 @@ mod tests {
         let tree = json!({"type": "object", "properties": {"next": {"$ref": "#"}}});
         let greet = [tool("echoHai", hello.clone(), Some(result)), tool("tree", tree, None)];
         let bye = [tool("echoHai", hello, None), tool("odd", json!({"$dynamicRef": "#x"}), None)];
-        let server = |name, prefix, tools| Described {
+        let server = |name, prefix, tools, ways| Described {
             name,
             prefix,
             version: "1.0.0",
             title: None,
             instructions: Some("Be kind."),
             tools,
+            ways,
         };
-        Document::merged(&[server("greet", "/greet", &greet), server("bye", "/a/bye", &bye)])
+        let servers = [server("greet", "/greet", &greet, of_greet), server("bye", "/a/bye", &bye, of_bye)];
+        Document::merged(&servers, own)
     }
 
     fn parsed(document: &Document) -> Value {
@@ -286,7 +334,31 @@ mod tests {
         assert_eq!(operation["summary"], "The echoHai");
         let statuses: Vec<_> =
             operation["responses"].as_object().expect("an object").keys().cloned().collect();
-        assert_eq!(statuses.join(" "), "200 400 403 408 409 413 415 422 500 502 503 504");
+        assert_eq!(statuses.join(" "), "200 400 403 408 409 413 415 422 429 500 502 503 504");
+    }
+
+    #[test]
+    fn a_document_says_where_callers_have_to_say_who_they_are_and_how() {
+        let asking =
+            parsed(&merged_where([KEYS, Ways { tokens: true, ..KEYS }, Ways { tokens: true, ..KEYS }]));
+        let security =
+            |document: &Value, path: &str, method: &str| document["paths"][path][method]["security"].clone();
+        let by_key = json!([{"key": []}, {"bearer": []}]);
+        for (path, method) in [("/greet/tools/echoHai", "post"), ("/a/bye/tools", "get"), ("/servers", "get")]
+        {
+            assert_eq!(security(&asking, path, method), by_key, "{path}");
+            assert!(asking["paths"][path][method]["responses"]["401"].is_object(), "{path}");
+        }
+        assert_eq!(security(&asking, "/readyz", "get"), json!([]));
+        assert_eq!(asking["paths"]["/readyz"]["get"]["responses"]["401"], Value::Null);
+        assert_eq!(asking["components"]["securitySchemes"]["key"]["name"], "X-API-Key");
+
+        let half = parsed(&merged_where([Ways::default(), KEYS, KEYS]));
+        assert_eq!(security(&half, "/greet/tools/echoHai", "post"), json!([]));
+        assert_eq!(security(&half, "/servers", "get"), json!([{"key": []}, {"bearer": []}, {}]));
+
+        let nobody = merged();
+        assert!(!String::from_utf8_lossy(&nobody.body).contains("\"security"));
     }
 
     #[test]
@@ -326,6 +398,6 @@ mod tests {
     fn the_same_tools_give_the_same_bytes_and_tag() {
         let (one, other) = (merged(), merged());
         assert_eq!((one.body, &one.etag), (other.body, &other.etag));
-        assert_ne!(one.etag, Document::merged(&[]).etag);
+        assert_ne!(one.etag, Document::merged(&[], Ways::default()).etag);
     }
 }

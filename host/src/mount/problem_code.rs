@@ -10,7 +10,9 @@ pub enum ProblemCode {
     MalformedJson,
     InvalidArguments,
     IncompleteBody,
+    AmbiguousRequest,
     Unauthorized,
+    Forbidden,
     OriginNotAllowed,
     HostNotAllowed,
     UnknownPath,
@@ -23,11 +25,15 @@ pub enum ProblemCode {
     PayloadTooLarge,
     UnsupportedMediaType,
     ToolError,
+    RateLimited,
     PluginPanicked,
     Internal,
     BadPluginResult,
     PluginError,
     PluginUnavailable,
+    Overloaded,
+    AuthUnavailable,
+    AuditUnavailable,
     ToolTimeout,
 }
 
@@ -40,6 +46,8 @@ pub(super) enum Occurs {
     InCalls,
     /// Anything below a server's prefix.
     AtServers,
+    /// Where callers are asked who they are.
+    WhereAsked,
     /// Only requests that no operation of the OpenAPI document describes.
     Elsewhere,
 }
@@ -58,15 +66,19 @@ const fn row(code: ProblemCode, status: u16, occurs: Occurs, [word, title, help]
 }
 
 #[rustfmt::skip]
-const TABLE: [Row; 22] = [
+const TABLE: [Row; 28] = [
     row(MalformedJson, 400, Occurs::InCalls, ["malformed_json", "Malformed JSON",
         "The body is not one JSON object. Send the tool's arguments as an object; `{}` if it takes none."]),
     row(InvalidArguments, 400, Occurs::InCalls, ["invalid_arguments", "Invalid arguments",
         "The arguments do not fit the tool's input schema; `errors` lists where (a JSON pointer) and why."]),
     row(IncompleteBody, 400, Occurs::InCalls, ["incomplete_body", "Incomplete request body",
         "The connection ended, or broke HTTP's framing, before the whole body had arrived."]),
-    row(Unauthorized, 401, Occurs::Elsewhere, ["unauthorized", "Authentication needed",
-        "The request does not carry a token that the gateway knows. The operator sets one in `[admin] token`."]),
+    row(AmbiguousRequest, 400, Occurs::Elsewhere, ["ambiguous_request", "Ambiguous request",
+        "The request can be read in two ways, and a proxy before the gateway may have read it in the other."]),
+    row(Unauthorized, 401, Occurs::WhereAsked, ["unauthorized", "Authentication needed",
+        "The request does not say who is calling, or not so that the gateway knows. `WWW-Authenticate` says what would do."]),
+    row(Forbidden, 403, Occurs::WhereAsked, ["forbidden", "A scope is missing",
+        "The caller is known, but may not do this; `needs` lists the scopes that it takes."]),
     row(OriginNotAllowed, 403, Occurs::Anywhere, ["origin_not_allowed", "Origin not allowed",
         "A web page of another origin sent the request. The operator lists origins in `[http] allowed_origins`."]),
     row(HostNotAllowed, 403, Occurs::Anywhere, ["host_not_allowed", "Host not allowed",
@@ -91,6 +103,8 @@ const TABLE: [Row; 22] = [
         "Tools take JSON. Send the header `content-type: application/json`."]),
     row(ToolError, 422, Occurs::InCalls, ["tool_error", "The tool reported an error",
         "The tool ran and says that it failed; `detail` has its words and `result` its whole result."]),
+    row(RateLimited, 429, Occurs::InCalls, ["rate_limited", "Too many calls",
+        "The calls of `limit` are used up. `Retry-After` says in how many seconds there is one again."]),
     row(PluginPanicked, 500, Occurs::InCalls, ["plugin_panicked", "The tool crashed",
         "The tool's code panicked on this call. Other calls are not affected; the log has the message."]),
     row(Internal, 500, Occurs::Anywhere, ["internal", "Internal error",
@@ -101,6 +115,12 @@ const TABLE: [Row; 22] = [
         "The plugin refused the request itself, rather than reporting a tool's error."]),
     row(PluginUnavailable, 503, Occurs::AtServers, ["plugin_unavailable", "The server is not available",
         "The server did not start or is quarantined, or the gateway is starting or stopping; `reason` says which. See `/servers`."]),
+    row(Overloaded, 503, Occurs::Anywhere, ["overloaded", "The gateway is overloaded",
+        "As much is under way as the operator allows. Nothing was done; try again after `Retry-After`."]),
+    row(AuthUnavailable, 503, Occurs::WhereAsked, ["auth_unavailable", "Tokens cannot be checked",
+        "The keys of the token's issuer cannot be had at the moment. The token may be good; try again."]),
+    row(AuditUnavailable, 503, Occurs::InCalls, ["audit_unavailable", "The call cannot be recorded",
+        "Every call has to be recorded, and that is not possible at the moment. Nothing was done; try again."]),
     row(ToolTimeout, 504, Occurs::InCalls, ["tool_timeout", "The tool took too long",
         "The tool did not answer within the server's `call_timeout`; the call was cancelled."]),
 ];
@@ -156,12 +176,14 @@ mod tests {
         let codes: Vec<_> = ProblemCode::all().map(|c| format!("{} {}", c.status(), c.as_str())).collect();
         assert_eq!(
             codes.join("\n"),
-            "400 malformed_json\n400 invalid_arguments\n400 incomplete_body\n401 unauthorized\n403 origin_not_allowed\n\
+            "400 malformed_json\n400 invalid_arguments\n400 incomplete_body\n\
+             400 ambiguous_request\n401 unauthorized\n403 forbidden\n403 origin_not_allowed\n\
              403 host_not_allowed\n404 unknown_path\n404 unknown_server\n404 unknown_tool\n\
              405 method_not_allowed\n408 body_timeout\n409 client_input_required\n409 reload_refused\n\
              413 payload_too_large\n\
-             415 unsupported_media_type\n422 tool_error\n500 plugin_panicked\n500 internal\n\
-             502 bad_plugin_result\n502 plugin_error\n503 plugin_unavailable\n504 tool_timeout"
+             415 unsupported_media_type\n422 tool_error\n429 rate_limited\n500 plugin_panicked\n500 internal\n\
+             502 bad_plugin_result\n502 plugin_error\n503 plugin_unavailable\n\
+             503 overloaded\n503 auth_unavailable\n503 audit_unavailable\n504 tool_timeout"
         );
     }
 }

@@ -69,18 +69,20 @@ pub(super) fn server_list() -> Value {
         "required": ["servers"],
         "properties": {"servers": {"type": "array", "items": {
             "type": "object",
-            "required": ["name", "prefix", "plugin", "required", "state"],
+            "description": "All but the first four members is for operators: who has the scope `admin`, where callers are \
+                asked who they are.",
+            "required": ["name", "prefix", "state"],
             "properties": {
                 "name": {"type": "string"},
                 "prefix": {"type": "string"},
+                "state": {"type": "string", "enum": ["running", "quarantined", "failed"]},
+                "tools": {"type": "integer"},
                 "plugin": {"type": "string", "description": "The file's name"},
                 "required": {"type": "boolean"},
-                "state": {"type": "string", "enum": ["running", "quarantined", "failed"]},
                 "generation": {"type": "integer"},
                 "sha256": {"type": "string", "description": "Of the file it was loaded from"},
                 "heap_bytes": {"type": "integer", "description": "What the plugin's Rust code has allocated"},
                 "stalled_for_ms": {"type": "integer", "description": "Of a plugin that takes no messages"},
-                "tools": {"type": "integer"},
                 "code": {"type": "string"},
                 "reason": {"type": "string"},
                 "retry_in_ms": {"type": "integer", "description": "Of a quarantined server"},

@@ -2,7 +2,11 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use crate::{config::Config, mount::Mounted, serve::curl_line};
+use crate::{
+    config::Config,
+    mount::Mounted,
+    serve::{Shows, add_line, curl_line},
+};
 
 /// What a person at a terminal sees once everything is up.
 #[derive(Debug)]
@@ -28,20 +32,43 @@ impl fmt::Display for Banner<'_> {
         writeln!(f, "\n  API docs  {base}/docs   {base}/redoc   {base}/openapi.json")?;
         let operators = admin.map_or_else(|| (*base).to_owned(), |address| format!("http://{address}"));
         writeln!(f, "  State     {base}/servers   {operators}/readyz   {operators}/healthz")?;
+        writeln!(f, "  Callers   {}", self.callers())?;
         let first = servers.iter().find_map(|mounted| match mounted {
             Mounted::Serving(mount) => mount.tools.first().map(|tool| (mount, tool)),
             _ => None,
         });
         if let Some((mount, tool)) = first {
             let (name, prefix) = (&mount.instance.entry().name, &mount.instance.entry().prefix);
-            writeln!(f, "\n  Try   {}", curl_line(base, prefix.as_str(), &tool.spec))?;
-            writeln!(f, "  Add   claude mcp add --transport http {name} {base}{prefix}")?;
+            let guard = config.guards.get(name).cloned().unwrap_or_default();
+            let shows = Shows::of(&config.auth, &guard);
+            writeln!(f, "\n  Try   {}", curl_line(base, prefix.as_str(), &tool.spec, shows))?;
+            writeln!(f, "  Add   {}", add_line(name.as_str(), &format!("{base}{prefix}"), shows))?;
         }
         writeln!(f, "  Stop  Ctrl-C (waits up to {:?} for calls under way)\n", config.shutdown.drain)
     }
 }
 
 impl Banner<'_> {
+    /// Who may call, in a few words.
+    fn callers(&self) -> String {
+        let Config { auth, listen, .. } = self.config;
+        let count = |number: usize, thing: &str| match number {
+            0 => None,
+            1 => Some(format!("1 {thing}")),
+            _ => Some(format!("{number} {thing}s")),
+        };
+        let known = [
+            count(auth.keys.len(), "key"),
+            count(auth.certificates.len(), "certificate"),
+            count(auth.issuers.len(), "issuer"),
+        ];
+        match known.into_iter().flatten().collect::<Vec<_>>() {
+            known if !known.is_empty() => format!("who is known by {}", known.join(", ")),
+            _ if listen.ip().is_loopback() => "everybody on this machine".to_owned(),
+            _ => "everybody who reaches this machine".to_owned(),
+        }
+    }
+
     fn servers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { servers, base, .. } = self;
         if servers.is_empty() {

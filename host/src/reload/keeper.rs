@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -25,7 +26,9 @@ use crate::{
     load::{Discovery, Loader, Stamp, digest_of},
     mount::Mounted,
     observe,
-    serve::{Gateway, Outcome, Phase, Refused, Reload, Settings, Slot, Switched, Trigger},
+    serve::{
+        Audit, AuditLog, Gateway, Outcome, Phase, Refused, Reload, Settings, Slot, Switched, Terms, Trigger,
+    },
     unload::{Retirements, unload_all},
 };
 
@@ -45,8 +48,10 @@ pub(super) struct Keeper {
     pub(super) watched: Arc<Watched>,
     /// What holds: gateway.toml as it was last accepted, but for what takes a restart.
     pub(super) config: Config,
-    /// Whether the command line says where to listen, whatever gateway.toml does.
-    pub(super) listens_elsewhere: bool,
+    /// Where the command line says to listen, whatever gateway.toml does.
+    pub(super) listen: Option<SocketAddr>,
+    /// On which terms connections are taken.
+    pub(super) terms: Terms,
     /// Every file as it was when it was last looked at.
     pub(super) seen: Seen,
     /// Libraries as they were when they were last loaded or refused.
@@ -131,7 +136,7 @@ impl Keeper {
         let path = self.config.path.clone();
         // Before it is read: what changes after that is found by the next look. Half of it would be another file.
         let stamp = look.file(&path).ok_or(Halt::PutOff(path.clone()))?;
-        let wanted = look.read(&path, stamp, &mut self.discovery).map_err(Halt::NotWanted)?;
+        let wanted = look.read(&path, stamp, self.listen, &mut self.discovery).map_err(Halt::NotWanted)?;
         let reload = self.serve(wanted, look, trigger)?;
         // All that has a table serves. A discovered plugin may yet go on in the place of one that does not.
         self.declined.retain(|_, (entry, ..)| entry.discovered);
@@ -172,6 +177,9 @@ impl Keeper {
             unload(&loaded);
             return Err(Halt::NotWanted(NotWanted::of_servers(failed)));
         }
+        let reached = self.check_reach(&config);
+        reached.inspect_err(|_| unload(&loaded))?;
+        let audit = self.audit(&config, &loaded)?;
         loaded.extend(self.load(&entries, &steps, Step::Renew));
         self.remember(&entries, &loaded, &examined);
 
@@ -190,7 +198,7 @@ impl Keeper {
         }
         self.refused = refused;
         drop(mounted);
-        self.switch(slots, &config)?;
+        self.switch(slots, &config, audit)?;
         self.examined.extend(examined.into_values().map(|(path, stamp, _)| (path, stamp)));
 
         let now = self.gateway.mounted();
@@ -207,7 +215,7 @@ impl Keeper {
             settings: settings_changed(&self.config, &config),
             failed: now.iter().filter_map(failing).collect(),
             refused: Vec::new(),
-            waiting: waiting(&self.config, &config, self.listens_elsewhere),
+            waiting: waiting(&self.config, &config),
             ignored: ignored.into_iter().map(|one| (one.path.display().to_string(), one.reason)).collect(),
             report: None,
         };
@@ -298,10 +306,32 @@ impl Keeper {
         loaded.map(|(at, mounted)| Loaded { at, failure: mounted.failure(), mounted }).collect()
     }
 
+    /// What is written of addresses takes a restart, but of callers it holds at once: whoever can reach the gateway as it listens
+    /// now has to be asked all the same.
+    fn check_reach(&self, config: &Config) -> Result<(), Halt> {
+        let held = std::iter::once(self.config.listen).chain(self.config.admin.listen);
+        match held.into_iter().find(|listen| !config.auth.allows(*listen)) {
+            None => Ok(()),
+            Some(listen) => Err(Halt::NotWanted(NotWanted::of_reach(listen))),
+        }
+    }
+
+    /// Where `config` wants it recorded what callers do. One that cannot be opened is as bad as a server that does not start.
+    fn audit(&self, config: &Config, loaded: &[Loaded]) -> Result<AuditLog, Halt> {
+        if config.audit == self.config.audit {
+            return Ok(self.gateway.settings().audit);
+        }
+        Audit::open(&config.audit).map(AuditLog::new).map_err(|error| {
+            unload(loaded);
+            Halt::NotWanted(NotWanted::of_audit(config, &error))
+        })
+    }
+
     /// Serves `slots` from the next request on, and has what serves no more end.
-    fn switch(&self, slots: Vec<Slot>, config: &Config) -> Result<(), Halt> {
-        let mut settings = Settings::of(config);
+    fn switch(&self, slots: Vec<Slot>, config: &Config, audit: AuditLog) -> Result<(), Halt> {
+        let mut settings = Settings::of(config, audit);
         settings.admin.listen = self.config.admin.listen;
+        settings.is_tls = self.config.tls.is_some();
         let switched = {
             let _runtime = self.runtime.enter();
             self.gateway.switch(slots, settings)
@@ -336,12 +366,20 @@ impl Keeper {
         if self.config.plugins.cache_dir != config.plugins.cache_dir {
             self.loader.remember_in(&config.plugins);
         }
-        let (listen, admin_listen, format) =
-            (self.config.listen, self.config.admin.listen, self.config.log.format);
-        self.config = config;
-        self.config.listen = listen;
-        self.config.admin.listen = admin_listen;
-        self.config.log.format = format;
+        if let (Some(switch), Some(tls)) = (&self.terms.tls, &config.tls)
+            && self.config.tls.as_ref() != Some(tls)
+        {
+            switch.replace(tls);
+        }
+        self.terms.limits.set_max(config.limits.connections_max);
+        let before = std::mem::replace(&mut self.config, config);
+        self.config.listen = before.listen;
+        self.config.admin.listen = before.admin.listen;
+        self.config.log.format = before.log.format;
+        self.config.limits.head_timeout = before.limits.head_timeout;
+        if before.tls.is_some() != self.config.tls.is_some() {
+            self.config.tls = before.tls;
+        }
     }
 
     /// Says once that what is wanted waits for a file, if it does so for long.

@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     thread,
 };
@@ -79,14 +80,25 @@ impl<'a> Look<'a> {
         self.seen.folder = self.seen.folder.take().or_else(|| self.before.folder.clone());
     }
 
-    /// Reads what is on the disk; `path`: gateway.toml, whose stamp is `stamp`.
+    /// Reads what is on the disk; `path`: gateway.toml, whose stamp is `stamp`. `listen`: what the command line says.
     pub(super) fn read(
         &mut self,
         path: &Path,
         stamp: Stamp,
+        listen: Option<SocketAddr>,
         discovery: &mut Discovery,
     ) -> Result<Wanted, NotWanted> {
-        let config = config::read(path).map_err(NotWanted::of_config)?;
+        let read = config::read(path, listen);
+        // Of one that is being written only half may have been read: then the next look finds that it has changed.
+        let files = match &read {
+            Ok(config) => &config.files[..],
+            Err(ConfigError::Problems(problems)) => problems.files(),
+            Err(_) => &[],
+        };
+        for path in files {
+            self.file(path);
+        }
+        let config = read.map_err(NotWanted::of_config)?;
         if let Stamp::There { size: 0, .. } = stamp {
             return Err(NotWanted::of_nothing());
         }
@@ -176,6 +188,20 @@ impl NotWanted {
         let Ignored { path, reason } = unreadable(folder, error);
         let reason = format!("`{}`: {reason}", path.display());
         Self { told: vec![Refused { server: None, code: "bad_folder", reason, place: None }], report: None }
+    }
+
+    pub(super) fn of_reach(listen: SocketAddr) -> Self {
+        let reason = format!(
+            "others can reach `{listen}`, where the gateway listens until it is started again, and nobody would be asked who \
+             they are; restart it with the new addresses instead"
+        );
+        Self { told: vec![Refused { server: None, code: "bad_config", reason, place: None }], report: None }
+    }
+
+    pub(super) fn of_audit(config: &Config, error: &io::Error) -> Self {
+        let path = config.audit.path.clone().unwrap_or_default();
+        let reason = format!("cannot open the audit log `{}`: {error}", path.display());
+        Self { told: vec![Refused { server: None, code: "bad_audit", reason, place: None }], report: None }
     }
 
     /// Servers that gateway.toml adds or changes do not start.

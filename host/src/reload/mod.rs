@@ -34,7 +34,7 @@ use tokio::runtime::Handle;
 use crate::{
     config::{self, Config, ConfigError, ServerEntry},
     load::{Discovery, Ignored, Loader, Stamp},
-    serve::{Gateway, Outcome, Reload, ReloadRequest, Trigger},
+    serve::{Gateway, Outcome, Reload, ReloadRequest, Terms, Trigger},
     unload::Retirements,
 };
 use keeper::Keeper;
@@ -44,8 +44,8 @@ use watch::{Seen, Watched, libraries_in, watch};
 #[derive(Debug)]
 pub struct Origin {
     config: Config,
-    /// Whether the command line says where to listen.
-    listens_elsewhere: bool,
+    /// Where the command line says to listen.
+    listen: Option<SocketAddr>,
     discovery: Discovery,
     entries: Vec<ServerEntry>,
     ignored: Vec<Ignored>,
@@ -57,8 +57,7 @@ impl Origin {
     /// changes later, before it is loaded too, is found to have changed.
     pub fn read(path: &Path, listen: Option<SocketAddr>) -> Result<Self, ConfigError> {
         let own = Stamp::of(path);
-        let mut config = config::read(path)?;
-        config.listen = listen.unwrap_or(config.listen);
+        let config = config::read(path, listen)?;
         let mut discovery = Discovery::default();
         let (mut entries, mut ignored) = (config.servers.clone(), Vec::new());
         let mut seen = Seen { files: HashMap::new(), folder: config.plugins.autoload_from.clone() };
@@ -78,8 +77,8 @@ impl Origin {
             }
         }
         entries.iter().for_each(|entry| see(&entry.plugin));
-        let listens_elsewhere = listen.is_some();
-        Ok(Self { config, listens_elsewhere, discovery, entries, ignored, seen })
+        config.files.iter().for_each(|path| see(path));
+        Ok(Self { config, listen, discovery, entries, ignored, seen })
     }
 
     /// The servers to load, in load order: those of gateway.toml, then those that were discovered.
@@ -112,6 +111,7 @@ impl Reloader {
         origin: Origin,
         loader: Loader,
         gateway: &Arc<Gateway>,
+        terms: &Terms,
         retirements: &Arc<Retirements>,
         runtime: &Handle,
     ) -> io::Result<Self> {
@@ -130,7 +130,8 @@ impl Reloader {
             runtime: runtime.clone(),
             watched: watched.clone(),
             config: origin.config,
-            listens_elsewhere: origin.listens_elsewhere,
+            listen: origin.listen,
+            terms: terms.clone(),
             examined: examined.collect(),
             seen: origin.seen,
             refused: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use std::{io, path::Path};
 
 use crate::{
-    config::{Config, ConfigError, LogFormat, ServerEntry, ServerName},
+    config::{Config, ConfigError, Limits, LogFormat, ServerEntry, ServerName},
     load::{Ignored, chain},
     mount::{Failure, Mounted},
     serve::{Change, Refused, Waiting, What},
@@ -86,14 +86,21 @@ pub(super) fn settings_changed(holds: &Config, written: &Config) -> Vec<&'static
         ("http", holds.http != written.http),
         ("shutdown", holds.shutdown != written.shutdown),
         ("log", holds.log.filter != written.log.filter),
-        ("admin", holds.admin.token != written.admin.token),
         ("plugins", holds.plugins != written.plugins),
+        ("tls", holds.tls.is_some() && written.tls.is_some() && holds.tls != written.tls),
+        ("auth", holds.auth != written.auth),
+        (
+            "limits",
+            holds.limits != Limits { head_timeout: holds.limits.head_timeout, ..written.limits.clone() },
+        ),
+        ("audit", holds.audit != written.audit),
+        ("server", holds.guards != written.guards),
     ];
     tables.into_iter().filter_map(|(table, differs)| differs.then_some(table)).collect()
 }
 
 /// What `written` says that takes a restart.
-pub(super) fn waiting(holds: &Config, written: &Config, listens_elsewhere: bool) -> Vec<Waiting> {
+pub(super) fn waiting(holds: &Config, written: &Config) -> Vec<Waiting> {
     let own = |address: Option<std::net::SocketAddr>| match address {
         Some(address) => address.to_string(),
         None => "the main listener".to_owned(),
@@ -103,12 +110,15 @@ pub(super) fn waiting(holds: &Config, written: &Config, listens_elsewhere: bool)
         LogFormat::Text => "text".to_owned(),
         LogFormat::Json => "json".to_owned(),
     };
+    let tls = |config: &Config| if config.tls.is_some() { "on" } else { "off" }.to_owned();
+    let head_timeout = |config: &Config| format!("{:?}", config.limits.head_timeout);
     let keys = [
+        ("[tls]", tls(holds), tls(written)),
+        ("[limits] head_timeout", head_timeout(holds), head_timeout(written)),
         ("listen", holds.listen.to_string(), written.listen.to_string()),
         ("[admin] listen", own(holds.admin.listen), own(written.admin.listen)),
         ("[log] format", format(holds.log.format), format(written.log.format)),
     ];
     let differing = keys.into_iter().filter(|(_, holds, written)| holds != written);
-    let differing = differing.filter(|(key, ..)| *key != "listen" || !listens_elsewhere);
     differing.map(|(key, holds, written)| Waiting { key, holds, written }).collect()
 }

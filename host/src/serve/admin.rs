@@ -1,9 +1,9 @@
 //! `POST /admin/reload`: what an operator asks of a running gateway.
 //!
-//! In:   a request over the network with the token of `[admin]`, or one on the control socket, which only the gateway's own
-//!       user can reach.
+//! In:   a request over the network of somebody who has the scope `admin`, or one on the control socket, which only the
+//!       gateway's own user can reach.
 //! Out:  what came of it.
-//! Never: takes a request over the network if there is no token.
+//! Never: takes a request over the network from somebody who is not known.
 
 use std::sync::Arc;
 
@@ -13,16 +13,18 @@ use axum::{
     response::Response,
     routing::any,
 };
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::Method;
 
 use super::{
     Gateway, Outcome, Phase, Trigger,
     asked::Asked,
+    audit::Event,
     body,
+    caller::{Visitor, record_operation},
     problem::Problem,
     router::{CALL, not_allowed, options},
 };
-use crate::{config::Digest, mount::ProblemCode};
+use crate::{config::Scope, mount::ProblemCode};
 
 /// How a request has come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,8 +36,8 @@ pub(super) enum Entrance {
 }
 
 /// What is below `/admin`.
-pub(super) fn routes(entrance: Entrance) -> Router<Arc<Gateway>> {
-    Router::new().route("/admin/reload", any(reload)).layer(Extension(entrance))
+pub(super) fn routes() -> Router<Arc<Gateway>> {
+    Router::new().route("/admin/reload", any(reload))
 }
 
 async fn reload(
@@ -47,11 +49,32 @@ async fn reload(
     if asked.method == Method::OPTIONS {
         return options(CALL);
     }
-    let answer = match check(&gateway, entrance, &asked.method, request.headers()) {
-        Ok(()) => answer(&gateway, entrance).await,
-        Err(problem) => Err(problem),
+    let (parts, _) = request.into_parts();
+    let (known, answer) = match Visitor::of(&gateway, &parts).await {
+        Err(problem) => (None, Err(problem)),
+        Ok(visitor) => {
+            let answer = match admit(&visitor, &asked.method) {
+                Ok(()) => answer(&gateway, entrance).await,
+                Err(problem) => Err(problem),
+            };
+            (Some(visitor), answer)
+        }
     };
+    let came_of_it = match &answer {
+        Ok(_) => (Event::Call, "ok"),
+        Err(problem) if problem.code() == ProblemCode::ReloadRefused => {
+            (Event::Call, problem.code().as_str())
+        }
+        Err(problem) => (Event::Refused, problem.code().as_str()),
+    };
+    record_operation(&gateway, &parts, known.as_ref(), came_of_it);
     answer.unwrap_or_else(|problem| problem.answer(&gateway, &asked))
+}
+
+/// Who is not known is not told what there is either.
+fn admit(visitor: &Visitor, method: &Method) -> Result<(), Problem> {
+    visitor.require(&[Scope::ADMIN])?;
+    if *method == Method::POST { Ok(()) } else { Err(not_allowed(method, CALL)) }
 }
 
 async fn answer(gateway: &Gateway, entrance: Entrance) -> Result<Response, Problem> {
@@ -75,48 +98,4 @@ async fn answer(gateway: &Gateway, entrance: Entrance) -> Result<Response, Probl
         return Err(Problem::new(ProblemCode::ReloadRefused, detail).with("reload", told));
     }
     Ok(body::json(told.to_string()))
-}
-
-fn check(gateway: &Gateway, entrance: Entrance, method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
-    let is_known = match (entrance, &gateway.settings().admin.token) {
-        (Entrance::Socket, _) => true,
-        // Digests, so that the time it takes tells nothing of the token.
-        (_, Some(token)) => {
-            bearer(headers).is_some_and(|given| Digest::of(given) == Digest::of(token.reveal().as_bytes()))
-        }
-        (_, None) => false,
-    };
-    if !is_known {
-        let detail = "`/admin` takes the token of `[admin]` in gateway.toml as `Authorization: Bearer`; without one there, \
-                      only `gateway reload` on the gateway's own machine";
-        return Err(Problem::new(ProblemCode::Unauthorized, detail)
-            .header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")));
-    }
-    if *method == Method::POST { Ok(()) } else { Err(not_allowed(method, CALL)) }
-}
-
-/// RFC 6750 section 2.1.
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let value = headers.get(header::AUTHORIZATION)?.as_bytes();
-    let (scheme, token) = value.split_at_checked(7)?;
-    scheme.eq_ignore_ascii_case(b"bearer ").then_some(token)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_token_is_what_comes_after_bearer() {
-        let check = |value: &'static str, expected: Option<&str>| {
-            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, HeaderValue::from_static(value))]);
-            assert_eq!(bearer(&headers), expected.map(str::as_bytes), "{value}");
-        };
-        check("Bearer abc", Some("abc"));
-        check("bearer abc", Some("abc"));
-        check("Bearer", None);
-        check("Basic abc", None);
-        check("", None);
-        assert_eq!(bearer(&HeaderMap::new()), None);
-    }
 }

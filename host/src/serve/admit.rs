@@ -1,5 +1,5 @@
 //! What happens to every request before and after its answer is made: it gets an id, its Host and Origin are checked,
-//! a panic becomes a problem, and two headers are added.
+//! a panic becomes a problem, and a few headers are added.
 //!
 //! The checks are what keeps a web page from using a gateway on the visitor's own machine. A page can make its own name
 //! resolve to 127.0.0.1 (DNS rebinding), but then the request carries that name as its Host; a page can send requests
@@ -13,11 +13,14 @@ use axum::{
     response::Response,
 };
 use futures_util::FutureExt;
-use http::{HeaderMap, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, header};
 
 use super::{
     Gateway,
     asked::{Asked, RequestId, X_REQUEST_ID},
+    auth::metadata,
+    cors,
+    framing::is_ambiguous,
     problem::Problem,
 };
 use crate::{config::Http, mount::ProblemCode};
@@ -27,8 +30,16 @@ pub(super) async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Requ
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
     let asked = Asked::of(&request);
-    let mut response = match gateway.served().admission.check(request.uri(), request.headers()) {
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let checked = gateway.served().admission.check(&request);
+    // What every page may read says so to every page; no other origin is named that has not been checked.
+    let origin = origin.filter(|_| checked.is_ok()).map(|origin| match is_for_all(&request) {
+        true => HeaderValue::from_static("*"),
+        false => origin,
+    });
+    let mut response = match checked {
         Err(problem) => problem.answer(&gateway, &asked),
+        Ok(()) if cors::is_preflight(&asked.method, request.headers()) => cors::preflight(request.headers()),
         // Nothing that the handlers share is left half-changed by a panic: the table is replaced as a whole, and the
         // count of calls is kept by guards.
         Ok(()) => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
@@ -40,6 +51,9 @@ pub(super) async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Requ
             }
         },
     };
+    if let Some(origin) = origin {
+        cors::allow(&origin, &mut response);
+    }
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id.header());
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -68,21 +82,42 @@ pub(super) fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a st
 
 impl Admission {
     pub(super) fn new(http: &Http, listen: Vec<IpAddr>) -> Self {
-        let origins = http.allowed_origins.iter().map(|origin| origin.trim_end_matches('/').to_owned());
-        Self { listen, hosts: http.allowed_hosts.clone(), origins: origins.collect() }
+        let origins = http.allowed_origins.iter().chain(&http.public_url);
+        let origins = origins.map(|origin| origin.trim_end_matches('/').to_owned()).collect();
+        // A client that is told to dial it names it as its host.
+        let own =
+            http.public_url.iter().filter_map(|url| url.split_once("://")).map(|(_, host)| host.to_owned());
+        let hosts = http.allowed_hosts.iter().cloned().chain(own).collect();
+        Self { listen, hosts, origins }
     }
 
-    fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check(&self, request: &Request) -> Result<(), Problem> {
+        let (uri, headers) = (request.uri(), request.headers());
+        if let Some(why) = is_ambiguous(uri, headers) {
+            let detail = format!("the request can be read in two ways: {why}");
+            let problem = Problem::new(ProblemCode::AmbiguousRequest, detail);
+            // Nobody can tell where the next request on this connection would begin.
+            return Err(problem.header(header::CONNECTION, HeaderValue::from_static("close")));
+        }
         let host = host_of(uri, headers).unwrap_or_default();
         if !self.knows_host(host) {
             return Err(refused(ProblemCode::HostNotAllowed, "host", host, "[http] allowed_hosts"));
         }
-        let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
-        let origin = origin.to_str().unwrap_or("(not text)");
-        if self.knows_origin(origin, host) {
+        if is_for_all(request) {
             return Ok(());
         }
-        Err(refused(ProblemCode::OriginNotAllowed, "origin", origin, "[http] allowed_origins"))
+        let key = "[http] allowed_origins";
+        for origin in headers.get_all(header::ORIGIN) {
+            let origin = origin.to_str().unwrap_or("(not text)");
+            if !self.knows_origin(origin, host) {
+                return Err(refused(ProblemCode::OriginNotAllowed, "origin", origin, key));
+            }
+        }
+        // Some browsers leave the Origin out where they should not; all that are in use say this.
+        if !headers.contains_key(header::ORIGIN) && is_from_elsewhere(request.method(), headers) {
+            return Err(refused(ProblemCode::OriginNotAllowed, "origin", "(another site)", key));
+        }
+        Ok(())
     }
 
     fn knows_host(&self, host: &str) -> bool {
@@ -109,6 +144,18 @@ impl Admission {
         let near = name_of(authority).is_some_and(is_loopback) || authority.eq_ignore_ascii_case(host);
         (web && near) || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
     }
+}
+
+/// RFC 9728: whoever has been refused may read whom to ask.
+fn is_for_all(request: &Request) -> bool {
+    let below = request.uri().path().strip_prefix(metadata::PATH);
+    request.method().is_safe() && below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Whether a page of another site makes the browser change something (Fetch Metadata, `Sec-Fetch-Site`).
+fn is_from_elsewhere(method: &Method, headers: &HeaderMap) -> bool {
+    let is_near = |site: &HeaderValue| site == "same-origin" || site == "none";
+    !method.is_safe() && !headers.get_all("sec-fetch-site").iter().all(is_near)
 }
 
 fn refused(code: ProblemCode, what: &'static str, value: &str, key: &str) -> Problem {
@@ -187,6 +234,30 @@ mod tests {
         check("https://evil.example", "localhost:8000", false);
         check("null", "localhost:8000", false);
         check("ftp://localhost", "localhost:8000", false);
+    }
+
+    #[test]
+    fn a_page_of_another_site_changes_nothing() {
+        let check = |method: Method, headers: &[(&'static str, &'static str)], allowed: bool| {
+            let mut request = Request::builder().method(&method).uri("/").header("host", "localhost");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let request = request.body(axum::body::Body::empty()).expect("a request");
+            let admitted = gateway().served().admission.check(&request).is_ok();
+            assert_eq!(admitted, allowed, "{method} {headers:?}");
+        };
+        let site = "sec-fetch-site";
+        check(Method::POST, &[(site, "same-origin")], true);
+        check(Method::POST, &[(site, "none")], true);
+        check(Method::GET, &[(site, "cross-site")], true);
+        check(Method::POST, &[(site, "cross-site")], false);
+        check(Method::DELETE, &[(site, "same-site")], false);
+        check(Method::POST, &[(site, "Cross-Site")], false);
+        check(Method::POST, &[(site, "same-origin"), (site, "cross-site")], false);
+        let near = ("origin", "http://localhost:3000");
+        check(Method::POST, &[near, (site, "same-site")], true);
+        check(Method::POST, &[near, ("origin", "https://evil.example")], false);
     }
 
     #[test]

@@ -1,25 +1,66 @@
 //! Request bodies: read whole, up to a size and within a time. And the answers that are JSON.
 
-use std::{error::Error, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use axum::{body::Body, response::Response};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use tokio::time::timeout;
 
 use super::problem::Problem;
 use crate::mount::ProblemCode;
 
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// How much of a body that is too large is taken off the client's hands, and for how long.
 const DISCARD_MAX: usize = 16 << 20;
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Reads `body`, at most `max` bytes of it.
-pub(super) async fn read(headers: &HeaderMap, mut body: Body, max: usize) -> Result<Bytes, Problem> {
+/// How much of a body is read, and for how long.
+#[derive(Debug, Clone)]
+pub(super) struct BodyLimit {
+    /// In bytes.
+    pub(super) max: usize,
+    pub(super) timeout: Duration,
+    pub(super) arriving: Arc<Arriving>,
+}
+
+/// What has arrived of bodies that are not whole yet. A client may send all of a body but its last byte and wait, on as many
+/// connections as there may be.
+#[derive(Debug, Default)]
+pub(super) struct Arriving(AtomicUsize);
+
+/// The least that may arrive at once, in bytes; with larger bodies, as much as 64 of them.
+const ARRIVING_MAX: usize = 256 << 20;
+
+/// What one body has of that.
+struct Share<'a> {
+    arriving: &'a Arriving,
+    bytes: usize,
+}
+
+impl Share<'_> {
+    /// Whether there is room for so much more.
+    fn grow(&mut self, bytes: usize, max: usize) -> bool {
+        self.bytes += bytes;
+        self.arriving.0.fetch_add(bytes, Relaxed) + bytes <= ARRIVING_MAX.max(max.saturating_mul(64))
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.arriving.0.fetch_sub(self.bytes, Relaxed);
+    }
+}
+
+/// Reads `body`, up to its limit.
+pub(super) async fn read(headers: &HeaderMap, mut body: Body, limit: BodyLimit) -> Result<Bytes, Problem> {
+    let BodyLimit { max, timeout: longest, arriving } = limit;
     let declared = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if declared.is_some_and(|length: u64| length > max as u64) {
         // A client that waits for leave to send has sent nothing; to read would be to give it leave.
@@ -28,40 +69,75 @@ pub(super) async fn read(headers: &HeaderMap, mut body: Body, max: usize) -> Res
         }
         return Err(too_large(max));
     }
-    match timeout(BODY_TIMEOUT, Limited::new(&mut body, max).collect()).await {
-        Ok(Ok(read)) => Ok(read.to_bytes()),
-        Ok(Err(error)) if is_over_limit(&*error) => {
+    match timeout(longest, whole(&mut body, max, &arriving)).await {
+        Ok(Ok(read)) => Ok(read),
+        Ok(Err(Stopped::TooLarge)) => {
             discard(&mut body).await;
             Err(too_large(max))
         }
-        Ok(Err(_)) => Err(Problem::new(ProblemCode::IncompleteBody, "the body ended before it was complete")),
+        Ok(Err(Stopped::NoRoom)) => {
+            let detail = "as much of other requests is arriving as the gateway has room for";
+            Err(closing(Problem::new(ProblemCode::Overloaded, detail).retry_after(1)))
+        }
+        Ok(Err(Stopped::Broken)) => {
+            let detail = "the body ended before it was complete";
+            Err(closing(Problem::new(ProblemCode::IncompleteBody, detail)))
+        }
         Err(_) => {
-            let detail = format!("the body did not arrive within {BODY_TIMEOUT:?}");
+            let detail = format!("the body did not arrive within {longest:?}");
             Err(closing(Problem::new(ProblemCode::BodyTimeout, detail)))
         }
     }
 }
 
+/// Why a body is not read to its end.
+enum Stopped {
+    TooLarge,
+    NoRoom,
+    Broken,
+}
+
+async fn whole(body: &mut Body, max: usize, arriving: &Arriving) -> Result<Bytes, Stopped> {
+    let mut share = Share { arriving, bytes: 0 };
+    let (mut first, mut more) = (None, BytesMut::new());
+    while let Some(frame) = body.frame().await {
+        // What is no data is a trailer, which nobody reads.
+        let Ok(data) = frame.map_err(|_| Stopped::Broken)?.into_data() else { continue };
+        if share.bytes + data.len() > max {
+            return Err(Stopped::TooLarge);
+        }
+        if !share.grow(data.len(), max) {
+            return Err(Stopped::NoRoom);
+        }
+        match &first {
+            // Most bodies come in one piece, which need not be copied.
+            None if more.is_empty() => first = Some(data),
+            _ => {
+                if let Some(first) = first.take() {
+                    more.extend_from_slice(&first);
+                }
+                more.extend_from_slice(&data);
+            }
+        }
+    }
+    Ok(first.unwrap_or_else(|| more.freeze()))
+}
+
 /// Most clients send all of a body before they look for an answer. If the connection is closed while they send,
-/// they see it break, and never the answer that says why.
-async fn discard(body: &mut Body) {
+/// they see it break, and never the answer that says why. Whether the body's end was reached; the answer is sent either way.
+pub(super) async fn discard(body: &mut Body) -> bool {
     let to_the_end = async {
         let mut left = DISCARD_MAX;
-        while let Some(Ok(frame)) = body.frame().await {
+        loop {
+            let Some(frame) = body.frame().await else { return true };
+            let Ok(frame) = frame else { return false };
             left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
             if left == 0 {
-                return;
+                return false;
             }
         }
     };
-    // However far it came: the answer is sent next.
-    let _ = timeout(DISCARD_TIMEOUT, to_the_end).await;
-}
-
-fn is_over_limit(error: &(dyn Error + 'static)) -> bool {
-    // `*`, because a reference to an error is an error too, but one that lives shorter.
-    let mut causes = std::iter::successors(Some(error), |&error| (*error).source());
-    causes.any(|error| error.is::<LengthLimitError>())
+    timeout(DISCARD_TIMEOUT, to_the_end).await.unwrap_or(false)
 }
 
 fn too_large(max: usize) -> Problem {
@@ -106,8 +182,11 @@ mod tests {
     use super::*;
 
     async fn check(headers: &HeaderMap, body: Body, expected: Result<&str, ProblemCode>) {
-        let read = read(headers, body, 8).await;
+        let arriving = Arc::new(Arriving::default());
+        let limit = BodyLimit { max: 8, timeout: Duration::from_secs(60), arriving: arriving.clone() };
+        let read = read(headers, body, limit).await;
         let read = read.as_ref().map(|bytes| &bytes[..]).map_err(Problem::code);
+        assert_eq!(arriving.0.load(Relaxed), 0, "what is read arrives no more");
         assert_eq!(read, expected.map(str::as_bytes));
     }
 
@@ -127,6 +206,31 @@ mod tests {
             Err(ProblemCode::PayloadTooLarge),
         )
         .await;
+    }
+
+    #[tokio::test]
+    async fn as_much_arrives_at_once_as_there_is_room_for() {
+        let arriving = Arc::new(Arriving(AtomicUsize::new(ARRIVING_MAX - 4)));
+        let read_so_much = async |bytes: usize| {
+            let limit = BodyLimit { max: 8, timeout: Duration::from_secs(60), arriving: arriving.clone() };
+            let read = read(&HeaderMap::new(), Body::from("x".repeat(bytes)), limit).await;
+            read.map(|bytes| bytes.len()).map_err(|problem| problem.code())
+        };
+        assert_eq!(read_so_much(4).await, Ok(4));
+        assert_eq!(read_so_much(5).await, Err(ProblemCode::Overloaded));
+        assert_eq!(read_so_much(4).await, Ok(4), "what was refused arrives no more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_discarded_to_its_end_if_that_is_near() {
+        async fn check(body: Body, expected: bool) {
+            assert_eq!(discard(&mut { body }).await, expected);
+        }
+        check(Body::from("123456789"), true).await;
+        check(Body::from(vec![0; DISCARD_MAX]), false).await;
+        check(Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>()), false).await;
+        let broken = Err::<Bytes, _>(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        check(Body::from_stream(stream::iter([broken])), false).await;
     }
 
     #[test]

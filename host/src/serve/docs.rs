@@ -50,6 +50,7 @@ pub fn routes() -> Router {
             "/docs/assets/init.js",
             get(async || text(JAVASCRIPT, include_str!("../../assets/pages/init.js"))),
         )
+        .route("/docs/assets/page.css", get(async || text(CSS, include_str!("../../assets/pages/page.css"))))
         .route(
             "/docs/assets/swagger-ui-5.35.0/swagger-ui-bundle.js",
             get(async |headers: HeaderMap| SWAGGER_JS.answer(&headers)),

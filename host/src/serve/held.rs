@@ -1,4 +1,5 @@
-//! An answer's body that keeps something, such as its call, open until it is sent or given up.
+//! An answer's body that keeps something, such as its call, open until it is sent or given up; and one that ends before
+//! its time.
 
 use std::{
     pin::Pin,
@@ -42,6 +43,31 @@ impl<G: Unpin> HttpBody for Held<G> {
     }
 }
 
+/// `body`, which ends as soon as `end` is over.
+pub(super) fn until(body: Body, end: impl Future<Output = ()> + Send + 'static) -> Body {
+    Body::new(Until { body, end: Box::pin(end) })
+}
+
+struct Until {
+    body: Body,
+    end: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl HttpBody for Until {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        match self.end.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(None),
+            Poll::Pending => Pin::new(&mut self.body).poll_frame(cx),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,5 +81,15 @@ mod tests {
         assert_eq!((gateway.calls_open(), body.size_hint().exact()), (1, Some(5)));
         drop(body);
         assert_eq!(gateway.calls_open(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_body_ends_before_its_time() {
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let never = Body::from_stream(futures_util::stream::pending::<Result<Bytes, std::io::Error>>());
+        let body = until(never, async { drop(ended.await) });
+        let reading = tokio::spawn(axum::body::to_bytes(body, 10));
+        end.send(()).expect("it is read");
+        assert!(reading.await.expect("it does not panic").expect("it ends well").is_empty());
     }
 }

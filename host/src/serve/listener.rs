@@ -1,5 +1,17 @@
 //! The listening sockets: the main one, that of `[admin]`, and the control socket. Bound before any plugin is loaded, so that
 //! a port in use costs nothing.
+//!
+//! In:   addresses, and on which terms connections are taken.
+//! Out:  requests for the router, each with its [`Peer`](super::Peer), on no more connections than agreed.
+//! Fails: only if an address cannot be bound. A connection that is none ends alone.
+
+mod connections;
+mod descriptors;
+mod entrance;
+mod shed;
+mod unread;
+mod visit;
+mod wire;
 
 use std::{
     io,
@@ -8,20 +20,42 @@ use std::{
     time::Duration,
 };
 
-use axum_server::{Handle, accept::NoDelayAcceptor};
+use axum::Router;
+use axum_server::{Handle, accept::Accept};
 use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
     server::conn::auto::Builder,
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::JoinHandle,
+};
 
 use super::{
     ControlSocket, Gateway,
     router::{self, Place},
 };
+use connections::Connections;
+use entrance::{Entrance, TlsEntrance};
+use visit::Visit;
 
-/// How long a client may take to send the head of a request; also ends idle connections.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+pub use connections::ConnectionLimits;
+pub use descriptors::raise_descriptor_limit;
+pub use entrance::TlsSwitch;
+
+/// On which terms connections are taken. The same for every listener of the network.
+#[derive(Debug, Clone)]
+pub struct Terms {
+    /// How many there may be, and how slow.
+    pub limits: Arc<ConnectionLimits>,
+    /// `None`: they are not encrypted.
+    pub tls: Option<TlsSwitch>,
+}
+
+/// How many connections may wait to be accepted; the system may allow fewer. std's 128 fill up in a moment when many come at
+/// once, and who finds no room tries again a second later.
+const BACKLOG: i32 = 4096;
 
 /// A bound socket on which nobody answers yet; clients that connect wait.
 #[derive(Debug)]
@@ -89,6 +123,8 @@ impl Listening {
         let bound = TcpListener::bind(address).and_then(|listener| {
             // Tokio takes only sockets that never block.
             listener.set_nonblocking(true)?;
+            // To listen again changes the length of the queue alone.
+            rustix::net::listen(&listener, BACKLOG)?;
             Ok(Self { address: listener.local_addr()?, listener })
         });
         bound.map_err(|source| match source.kind() {
@@ -105,21 +141,42 @@ impl Listening {
     }
 
     /// Begins to answer everything. Must be called inside of a tokio runtime.
-    pub fn serve(self, gateway: &Arc<Gateway>) -> io::Result<Serving> {
-        self.serve_at(gateway, Place::Main)
+    pub fn serve(self, gateway: &Arc<Gateway>, terms: &Terms) -> io::Result<Serving> {
+        self.serve_at(gateway, Place::Main, terms)
     }
 
     /// Begins to answer what is for operators. Must be called inside of a tokio runtime.
-    pub fn serve_operators(self, gateway: &Arc<Gateway>) -> io::Result<Serving> {
-        self.serve_at(gateway, Place::Admin)
+    pub fn serve_operators(self, gateway: &Arc<Gateway>, terms: &Terms) -> io::Result<Serving> {
+        self.serve_at(gateway, Place::Admin, terms)
     }
 
-    fn serve_at(self, gateway: &Arc<Gateway>, place: Place) -> io::Result<Serving> {
+    fn serve_at(self, gateway: &Arc<Gateway>, place: Place, terms: &Terms) -> io::Result<Serving> {
+        let router = router::router(gateway, place);
+        let shedding = shed::shedding(gateway, &router);
+        self.serve_routers(router, shedding, terms)
+    }
+
+    /// `shedding` answers connections for which there is no place.
+    fn serve_routers(self, router: Router, shedding: Router, terms: &Terms) -> io::Result<Serving> {
+        let entrance = Entrance::new(Connections::new(terms.limits.clone()), shedding);
+        let head_timeout = terms.limits.head_timeout();
+        match terms.tls.clone() {
+            None => self.serve_through(entrance, router, head_timeout),
+            Some(tls) => self.serve_through(TlsEntrance::new(entrance, tls), router, head_timeout),
+        }
+    }
+
+    fn serve_through<A>(self, entrance: A, router: Router, head_timeout: Duration) -> io::Result<Serving>
+    where
+        A: Accept<TcpStream, Router, Service = Visit> + Clone + Send + Sync + 'static,
+        A::Stream: AsyncRead + AsyncWrite + Unpin + Send,
+        A::Future: Send,
+    {
         let handle = Handle::new();
-        let server = axum_server::from_tcp(self.listener)?.acceptor(NoDelayAcceptor::new());
+        let server = axum_server::from_tcp(self.listener)?.acceptor(entrance);
         let mut server = server.handle(handle.clone()).http1_only();
-        limit(server.http_builder());
-        let task = tokio::spawn(server.serve(router::router(gateway, place).into_make_service()));
+        limit(server.http_builder(), head_timeout);
+        let task = tokio::spawn(server.serve(router.into_make_service()));
         Ok(Serving::new(task, move |grace| handle.graceful_shutdown(Some(grace))))
     }
 }
@@ -130,16 +187,24 @@ impl ControlSocket {
         let listener = self.take().ok_or_else(|| io::Error::other("it is served already"))?;
         let handle = Handle::new();
         let mut server = axum_server::from_unix(listener)?.handle(handle.clone()).http1_only();
-        limit(server.http_builder());
+        limit(server.http_builder(), CONTROL_HEAD_TIMEOUT);
         let task = tokio::spawn(server.serve(router::router(gateway, Place::Control).into_make_service()));
         Ok(Serving::new(task, move |grace| handle.graceful_shutdown(Some(grace))))
     }
 }
 
-/// Without TLS every client speaks HTTP/1 (looking for an HTTP/2 preface first would wait without end for a client that sends
-/// nothing), and has so long for its request's head.
-fn limit(builder: &mut Builder<TokioExecutor>) {
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+/// How long the gateway's own user may take to send the head of a request.
+const CONTROL_HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Most bytes of a request's head; also how much of an answer waits for a slow client in memory. hyper's own limit is six
+/// times that. At more than 100 headers, which is hyper's limit, or more bytes the answer is 431.
+const HEAD_MAX_BYTES: usize = 64 << 10;
+
+/// Every client speaks HTTP/1 (looking for an HTTP/2 preface first would wait without end for a client that sends nothing),
+/// and has so long for its request's head. That ends idle connections too.
+fn limit(builder: &mut Builder<TokioExecutor>, head_timeout: Duration) {
+    // Without `max_headers`: to name hyper's own limit would make it take memory for every request.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(HEAD_MAX_BYTES);
 }
 
 /// A listener that answers.
@@ -175,20 +240,4 @@ impl Serving {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_port_in_use_is_said_to_be() {
-        let first = Listening::bind(([127, 0, 0, 1], 0).into()).expect("some port is free");
-        let error = Listening::bind(first.address()).expect_err("the port is taken");
-        assert_eq!(
-            error.to_string(),
-            format!(
-                "cannot listen on `{}`: another process has the port; stop it, or choose another with `listen` in \
-                 gateway.toml or `--listen`",
-                first.address()
-            )
-        );
-    }
-}
+mod tests;

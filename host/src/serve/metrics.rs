@@ -5,17 +5,29 @@
 //! Never: keeps a number of its own: each is read where it lives, when it is asked for. So a server that is in
 //!        gateway.toml no more is in no series, and nothing is counted twice.
 
+mod audit;
 mod reloads;
 mod servers;
 mod text;
 
 use std::sync::Arc;
 
-use axum::{body::Body, extract::State, response::Response};
+use axum::{
+    body::Body,
+    extract::{Request, State},
+    response::Response,
+};
 use http::{HeaderMap, HeaderValue, header};
 use prometheus_client::{encoding::text::encode, registry::Registry};
 
-use super::{Gateway, negotiate::prefers_open_metrics};
+use super::{
+    Gateway,
+    asked::Asked,
+    caller::{Visitor, turned_away},
+    negotiate::prefers_open_metrics,
+};
+use crate::config::Scope;
+use audit::Recorded;
 use reloads::Told;
 use servers::Servers;
 
@@ -23,15 +35,28 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; c
 const OPEN_METRICS: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
-/// `GET /metrics`.
-pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+/// `GET /metrics`, to who has the scope `metrics` or `admin`.
+pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let asked = Asked::of(&request);
+    let (parts, _) = request.into_parts();
+    match Visitor::of(&gateway, &parts).await {
+        Ok(visitor) => match visitor.require(&[Scope::METRICS, Scope::ADMIN]) {
+            Ok(()) => told(gateway, &parts.headers),
+            Err(problem) => turned_away(&gateway, &asked, &parts, Some(&visitor), problem),
+        },
+        Err(problem) => turned_away(&gateway, &asked, &parts, None, problem),
+    }
+}
+
+fn told(gateway: Arc<Gateway>, headers: &HeaderMap) -> Response {
     let mut registry = Registry::default();
     // What else is to be seen is registered here.
     registry.register_collector(Box::new(Servers(gateway.clone())));
+    registry.register_collector(Box::new(Recorded(gateway.clone())));
     registry.register_collector(Box::new(Told(gateway)));
     let mut told = String::new();
     encode(&mut told, &registry).expect("writing into a `String` cannot fail");
-    let (media_type, body) = if prefers_open_metrics(&headers) {
+    let (media_type, body) = if prefers_open_metrics(headers) {
         (OPEN_METRICS, told)
     } else {
         (TEXT, text::of_open_metrics(&told))

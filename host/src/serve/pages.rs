@@ -14,9 +14,11 @@ use super::{
     Gateway, Phase, Refused, Reload,
     asked::Asked,
     body,
+    caller::{Visitor, turned_away},
     html::{self, Escaped},
     negotiate::{Form, form},
     problem::Problem,
+    served::Served,
 };
 use crate::{
     load::milliseconds,
@@ -39,13 +41,22 @@ pub(super) fn paths(gateway: &Gateway) -> Vec<&'static str> {
     paths
 }
 
-/// `GET /`: what exists.
-pub(super) async fn index(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    let (table, pages) = (&gateway.served().table, paths(&gateway));
-    let mut response = if form(&headers) == Form::Html {
-        html::page("gateway", &index_html(&table.servers, &pages, gateway.reloads().last().as_deref()))
+/// `GET /`: what exists, as far as whoever asks may know.
+pub(super) async fn index(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let asked = Asked::of(&request);
+    let (parts, _) = request.into_parts();
+    let visitor = match Visitor::of(&gateway, &parts).await {
+        Ok(visitor) => visitor,
+        Err(problem) => return turned_away(&gateway, &asked, &parts, None, problem),
+    };
+    let (served, pages) = (visitor.served.clone(), paths(&gateway));
+    let seen = seen(&served, &visitor);
+    let mut response = if form(&parts.headers) == Form::Html {
+        let reload = gateway.reloads().last().filter(|_| visitor.is_operator());
+        html::page("gateway", &index_html(&seen, &pages, reload.as_deref()))
     } else {
-        let servers: Vec<Value> = table.servers.iter().map(|mounted| server(mounted, None)).collect();
+        let servers: Vec<Value> =
+            seen.iter().map(|mounted| server(&served, &visitor, mounted, None)).collect();
         let index = json!({
             "name": "gateway",
             "version": env!("CARGO_PKG_VERSION"),
@@ -55,10 +66,21 @@ pub(super) async fn index(State(gateway): State<Arc<Gateway>>, headers: HeaderMa
         body::json(index.to_string())
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    private(&mut response);
     response
 }
 
-fn index_html(servers: &[Mounted], pages: &[&str], reload: Option<&Reload>) -> String {
+/// The servers that `visitor` may know of, in file order.
+fn seen<'a>(served: &'a Served, visitor: &Visitor) -> Vec<&'a Mounted> {
+    served.table.servers.iter().filter(|mounted| visitor.sees(mounted.entry())).collect()
+}
+
+/// What one caller gets is not for the next, whatever a cache in between makes of the headers that tell them apart.
+pub(super) fn private(response: &mut Response) {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+}
+
+fn index_html(servers: &[&Mounted], pages: &[&str], reload: Option<&Reload>) -> String {
     let mut page = String::from("<h1>gateway</h1>\n<h2>Servers</h2>\n<dl>\n");
     for mounted in servers {
         let entry = mounted.entry();
@@ -90,19 +112,49 @@ fn index_html(servers: &[Mounted], pages: &[&str], reload: Option<&Reload>) -> S
     page
 }
 
-/// `GET /servers`: every server with its state, why one does not serve, and what on the disk does not.
-pub(super) async fn servers(State(gateway): State<Arc<Gateway>>) -> Response {
-    let reload = gateway.reloads().last();
-    let servers = &gateway.served().table.servers;
-    let servers: Vec<Value> = servers.iter().map(|mounted| server(mounted, reload.as_deref())).collect();
+/// `GET /servers`: every server with its state; to operators also why one does not serve, and what on the disk does not.
+pub(super) async fn servers(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let asked = Asked::of(&request);
+    let (parts, _) = request.into_parts();
+    match Visitor::of(&gateway, &parts).await {
+        Ok(visitor) => match visitor.refuse_if_blind() {
+            Ok(()) => servers_told(&gateway, &visitor.served, &visitor),
+            Err(problem) => turned_away(&gateway, &asked, &parts, Some(&visitor), problem),
+        },
+        Err(problem) => turned_away(&gateway, &asked, &parts, None, problem),
+    }
+}
+
+fn servers_told(gateway: &Gateway, served: &Served, visitor: &Visitor) -> Response {
+    let reload = gateway.reloads().last().filter(|_| visitor.is_operator());
+    let servers = seen(served, visitor);
+    let servers: Vec<Value> =
+        servers.iter().map(|mounted| server(served, visitor, mounted, reload.as_deref())).collect();
     let mut told = json!({"servers": servers});
     if let Some(reload) = reload {
         told["reload"] = reload.json();
     }
-    body::json(told.to_string())
+    let mut response = body::json(told.to_string());
+    private(&mut response);
+    response
 }
 
-fn server(mounted: &Mounted, reload: Option<&Reload>) -> Value {
+/// What a caller gets to know of a server that it may use.
+fn server(served: &Served, visitor: &Visitor, mounted: &Mounted, reload: Option<&Reload>) -> Value {
+    if visitor.is_operator() {
+        return server_for_operators(mounted, reload);
+    }
+    let (entry, failure) = (mounted.entry(), mounted.failure());
+    let state = failure.as_ref().map_or("running", Failure::state);
+    let mut server = json!({"name": entry.name.as_str(), "prefix": entry.prefix.as_str(), "state": state});
+    if let Mounted::Serving(mount) = mounted {
+        let view = served.access(&entry.name).view(mount, &visitor.principal);
+        server["tools"] = view.tools.len().into();
+    }
+    server
+}
+
+fn server_for_operators(mounted: &Mounted, reload: Option<&Reload>) -> Value {
     let entry = mounted.entry();
     let plugin = entry.plugin.file_name().map(|name| name.to_string_lossy().into_owned());
     let mut server = json!({
@@ -145,12 +197,14 @@ pub(super) async fn alive() -> Response {
     body::json(r#"{"status":"ok"}"#)
 }
 
-/// `GET /readyz`: whether every required server serves.
-pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> Response {
-    readiness(gateway.phase(), &gateway.served().table.servers)
+/// `GET /readyz`: whether every required server serves; to operators also which do not.
+pub(super) async fn ready(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let (parts, _) = request.into_parts();
+    let visitor = Visitor::or_nobody(&gateway, &parts).await;
+    readiness(gateway.phase(), &gateway.served().table.servers, visitor.is_operator())
 }
 
-fn readiness(phase: Phase, servers: &[Mounted]) -> Response {
+fn readiness(phase: Phase, servers: &[Mounted], names_failed: bool) -> Response {
     let failed: Vec<(&Mounted, Value)> = servers
         .iter()
         .filter_map(|mounted| {
@@ -167,7 +221,11 @@ fn readiness(phase: Phase, servers: &[Mounted]) -> Response {
         Phase::Serving => "ready",
     };
     let failed: Vec<Value> = failed.into_iter().map(|(_, failed)| failed).collect();
-    let mut response = body::json(json!({"status": status, "failed": failed}).to_string());
+    let told = match names_failed {
+        true => json!({"status": status, "failed": failed}),
+        false => json!({"status": status}),
+    };
+    let mut response = body::json(told.to_string());
     if status != "ready" {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
@@ -181,9 +239,17 @@ fn keeps_from_serving(mounted: &Mounted) -> bool {
     mounted.entry().required && mounted.failure().is_some_and(|failure| !awaits_retry(&failure))
 }
 
-/// `GET /openapi.json`: the document of every server.
-pub(super) async fn openapi(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
-    document(&gateway.served().table.openapi, &headers)
+/// `GET /openapi.json`: the document of every server, as far as whoever asks may use it.
+pub(super) async fn openapi(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let asked = Asked::of(&request);
+    let (parts, _) = request.into_parts();
+    match Visitor::of(&gateway, &parts).await {
+        Ok(visitor) => match visitor.refuse_if_blind() {
+            Ok(()) => document(&visitor.served.document(&visitor.principal), &parts.headers),
+            Err(problem) => turned_away(&gateway, &asked, &parts, Some(&visitor), problem),
+        },
+        Err(problem) => turned_away(&gateway, &asked, &parts, None, problem),
+    }
 }
 
 /// An OpenAPI document, or 304 if the client has it.
@@ -205,7 +271,7 @@ pub(super) fn document(document: &Document, headers: &HeaderMap) -> Response {
     let headers = response.headers_mut();
     let tag = HeaderValue::from_str(&document.etag).expect("a tag is hexadecimal digits in quotes");
     headers.insert(header::ETAG, tag);
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    private(&mut response);
     response
 }
 

@@ -2,7 +2,7 @@
 //! The codes, their statuses and titles are [`ProblemCode`]'s.
 
 use axum::{body::Body, response::Response};
-use http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::{Gateway, asked::Asked, call::CallError, router};
@@ -41,6 +41,12 @@ impl Problem {
     /// Adds a header.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.0.headers.push((name, value));
+        self
+    }
+
+    /// Adds headers.
+    pub(super) fn with_headers(mut self, headers: HeaderMap) -> Self {
+        self.0.headers.extend(headers.into_iter().filter_map(|(name, value)| Some((name?, value))));
         self
     }
 

@@ -14,8 +14,10 @@ use super::{
     asked::RequestId,
     body,
     call::{self, ReplyParts, ToolCall, ToolReply},
+    caller::Caller,
     held::held,
     problem::Problem,
+    ticket::Wanted,
 };
 use crate::{
     load::{CallFacts, Notifications, Tasks},
@@ -29,6 +31,7 @@ const DETAIL_MAX_CHARS: usize = 2000;
 pub(super) async fn answer(
     gateway: &Arc<Gateway>,
     mount: &Arc<Mount>,
+    caller: &Caller,
     tool: &str,
     parts: &Parts,
     body: Body,
@@ -41,32 +44,44 @@ pub(super) async fn answer(
         // What is wrong with the body of a call that cannot be made helps nobody; `start` says what is wrong with it.
         Bytes::from_static(b"{}")
     };
-    let request_id = parts.extensions.get::<RequestId>().map(RequestId::as_str).unwrap_or_default();
+    let request_id = parts.extensions.get().cloned().unwrap_or_else(|| RequestId::of(&parts.headers));
+    let wanted = Wanted {
+        server: &mount.instance.entry().name,
+        method: "tools/call",
+        subject: &tool,
+        arguments: &arguments,
+        door: "rest",
+        request_id: &request_id,
+    };
+    let ticket = gateway.served().tickets.issue(caller, wanted)?;
+    let rates = ticket.rates();
     let running = call::start(
         mount,
         ToolCall {
             tool: &tool,
             arguments: &arguments,
-            facts: CallFacts { request_id: request_id.to_owned(), ..CallFacts::default() },
+            facts: CallFacts { request_id: request_id.as_str().to_owned(), ..CallFacts::default() },
             notifications: Notifications::Dropped,
             tasks: Tasks::Refused,
             answers: BTreeMap::new(),
             door: "rest",
         },
+        ticket,
     )?;
     let reply = running.finish().await?;
     let promised = mount.tool(&tool).is_some_and(|tool| tool.spec.output_schema.is_some());
     let shape = if promised { Shape::Structured } else { Shape::Whole };
-    translate(reply, shape).map(|whole| body::json(whole).map(|body| held(body, Some(open)))).map_err(
-        |problem| {
-            problem.with("server", mount.instance.entry().name.as_str()).with("tool", tool.into_owned())
-        },
-    )
+    let whole = translate(reply, shape).map_err(|problem| {
+        problem.with("server", mount.instance.entry().name.as_str()).with("tool", tool.into_owned())
+    })?;
+    let mut response = body::json(whole).map(|body| held(body, Some(open)));
+    rates.add_to(response.headers_mut());
+    Ok(response)
 }
 
 async fn arguments(gateway: &Gateway, tool: &str, parts: &Parts, body: Body) -> Result<Bytes, Problem> {
     body::check_is_json(&parts.headers)?;
-    let arguments = body::read(&parts.headers, body, gateway.body_max_bytes()).await?;
+    let arguments = body::read(&parts.headers, body, gateway.body_limit()).await?;
     if arguments.is_empty() {
         let detail =
             format!("the body is empty; send the arguments of `{tool}` as a JSON object, `{{}}` for none");

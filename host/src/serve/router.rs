@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{Request, State},
     middleware,
@@ -12,28 +12,31 @@ use axum::{
     routing::get,
 };
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header, request::Parts};
+use http::{HeaderValue, Method, StatusCode, header, request::Parts};
 use serde_json::{Value, json};
 
 use super::{
     Gateway, Phase,
     admin::{self, Entrance},
-    admit::{self, host_of},
+    admit,
     asked::Asked,
+    auth::metadata,
     body,
     call::nearest,
+    caller::{Caller, Rules, Visitor},
     docs,
-    held::held,
-    mcp::McpDoor,
+    held::{held, until},
+    mcp::{Listens, McpDoor},
     metrics,
     negotiate::{Form, form},
     pages,
     problem::Problem,
     rest, server_page,
+    snippet::Shows,
 };
 use crate::{
     config::Prefix,
-    mount::{Mount, MountTable, Mounted, ProblemCode},
+    mount::{Mount, Mounted, ProblemCode},
 };
 
 /// Where a router answers.
@@ -49,10 +52,10 @@ pub(super) enum Place {
 
 /// Everything that is answered at `place`.
 pub(super) fn router(gateway: &Arc<Gateway>, place: Place) -> Router {
+    let entrance = if place == Place::Control { Entrance::Socket } else { Entrance::Network };
     let mut router = Router::new().route("/servers", get(pages::servers));
     if place != Place::Main || !gateway.has_admin_listener() {
-        let entrance = if place == Place::Control { Entrance::Socket } else { Entrance::Network };
-        router = router.merge(for_operators(entrance));
+        router = router.merge(for_operators());
     }
     if place == Place::Main {
         router = router
@@ -60,6 +63,8 @@ pub(super) fn router(gateway: &Arc<Gateway>, place: Place) -> Router {
             .route("/openapi.json", get(pages::openapi))
             .route("/problems", get(pages::problems))
             .route("/problems/{code}", get(pages::problem))
+            .route(metadata::PATH, get(metadata::metadata))
+            .route(&format!("{}/{{*path}}", metadata::PATH), get(metadata::metadata))
             .merge(docs::routes().with_state(()))
             .fallback(below_prefixes);
     } else {
@@ -68,16 +73,17 @@ pub(super) fn router(gateway: &Arc<Gateway>, place: Place) -> Router {
     router
         .method_not_allowed_fallback(not_a_get)
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
+        .layer(Extension(entrance))
         .with_state(gateway.clone())
 }
 
-fn for_operators(entrance: Entrance) -> Router<Arc<Gateway>> {
+fn for_operators() -> Router<Arc<Gateway>> {
     Router::new()
         .route("/healthz", get(pages::alive))
         .route("/livez", get(pages::alive))
         .route("/readyz", get(pages::ready))
         .route("/metrics", get(metrics::metrics))
-        .merge(admin::routes(entrance))
+        .merge(admin::routes())
 }
 
 /// Beside the main listener there are no servers.
@@ -151,81 +157,109 @@ async fn below_prefixes(State(gateway): State<Arc<Gateway>>, request: Request) -
 }
 
 async fn dispatch(gateway: &Arc<Gateway>, request: Request) -> Result<Response, Problem> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     // The path is copied out of the request, which the MCP door takes as a whole.
     let uri = parts.uri.clone();
-    let Located { mount, door, rest } = locate(gateway, uri.path())?;
+    let Some(Located { mounted, door, rest, rules }) = locate(gateway, &parts, uri.path()) else {
+        return Err(unknown(gateway, &parts).await);
+    };
     let target = target(rest);
     let allow = match target {
         Target::Endpoint => ENDPOINT,
         Target::Tool(_) => CALL,
-        Target::Tools | Target::OpenApi => READ,
-        Target::Nothing => return Err(nothing_below(&mount, rest)),
+        Target::Tools | Target::OpenApi | Target::Nothing => READ,
     };
-    let reads = [Method::GET, Method::HEAD].contains(&parts.method);
-    match target {
-        _ if parts.method == Method::OPTIONS => Ok(options(allow)),
-        Target::Tools if reads => Ok(tool_list(&mount)),
-        Target::OpenApi if reads => Ok(pages::document(&mount.openapi, &parts.headers)),
-        Target::Tool(tool) if parts.method == Method::POST => {
-            rest::answer(gateway, &mount, tool, &parts, body).await
-        }
-        Target::Endpoint => endpoint(gateway, &mount, door, parts, body).await,
-        _ => Err(not_allowed(&parts.method, allow)),
+    if parts.method == Method::OPTIONS {
+        return Ok(options(allow));
     }
+    let caller = Caller::of(gateway, &mut parts, mounted.entry(), rules, rest).await?;
+    let (Mounted::Serving(whole), Some(door)) = (&mounted, door) else { return Err(unavailable(&mounted)) };
+    let mount = caller.access.view(whole, &caller.principal);
+    let reads = [Method::GET, Method::HEAD].contains(&parts.method);
+    let is_asking = caller.access.is_asking();
+    let answer = match target {
+        Target::Nothing => Err(nothing_below(&mount, rest)),
+        Target::Tools if reads => Ok(tool_list(&mount)),
+        Target::OpenApi if reads => {
+            let ways = gateway.served().ways(&mount.instance.entry().name);
+            Ok(pages::document(&mount.document(ways), &parts.headers))
+        }
+        Target::Tool(tool) if parts.method == Method::POST => {
+            rest::answer(gateway, &mount, &caller, tool, &parts, body).await
+        }
+        Target::Endpoint => endpoint(gateway, &mount, door, caller, parts, body).await,
+        _ => Err(not_allowed(&parts.method, allow)),
+    };
+    answer.map(|mut response| {
+        // Unless it says so itself: what one caller gets is not for the next.
+        if is_asking && reads && !response.headers().contains_key(header::CACHE_CONTROL) {
+            pages::private(&mut response);
+        }
+        response
+    })
 }
 
-/// What serves a path. Held until the answer is made, so that it is not unloaded before.
+/// What is at a path. Held until the answer is made, so that it is not unloaded before.
 struct Located<'p> {
-    mount: Arc<Mount>,
-    door: Arc<McpDoor>,
+    mounted: Mounted,
+    /// `None`: it does not serve.
+    door: Option<Arc<McpDoor>>,
     /// What remains of the path below the prefix.
     rest: &'p str,
+    /// Who is let in.
+    rules: Rules,
 }
 
-fn locate<'p>(gateway: &Gateway, path: &'p str) -> Result<Located<'p>, Problem> {
+fn locate<'p>(gateway: &Gateway, parts: &Parts, path: &'p str) -> Option<Located<'p>> {
     let served = gateway.served();
-    match served.table.find(path) {
-        Some((Mounted::Serving(mount), rest)) => {
-            let door = served.door(mount).expect("each mount of a table has its door");
-            Ok(Located { mount: mount.clone(), door, rest })
-        }
-        Some((failed, _)) => Err(unavailable(failed)),
-        None if gateway.phase() == Phase::Starting => Err(Phase::Starting.problem()),
-        None => Err(unknown(gateway, &served.table, path)),
-    }
+    let (mounted, rest) = served.table.find(path)?;
+    let door = match mounted {
+        Mounted::Serving(mount) => served.door(mount),
+        _ => None,
+    };
+    let rules = Rules::of(&served, parts, mounted.entry());
+    Some(Located { mounted: mounted.clone(), door, rest, rules })
 }
 
 async fn endpoint(
     gateway: &Arc<Gateway>,
     mount: &Mount,
     door: Arc<McpDoor>,
-    parts: Parts,
+    caller: Caller,
+    mut parts: Parts,
     body: Body,
 ) -> Result<Response, Problem> {
     let wanted = form(&parts.headers);
     let open = match (&parts.method, wanted) {
         (&Method::HEAD, _) | (&Method::GET, Form::Html | Form::Json) => {
-            return Ok(about(mount, wanted, &parts.uri, &parts.headers));
+            let shows = Shows::of(&gateway.served().settings.auth, caller.access.guard());
+            return Ok(about(mount, wanted, &gateway.dialled(&parts), shows));
         }
         (&Method::GET | &Method::DELETE, _) => None,
         (&Method::POST, _) => Some(gateway.begin_call()?),
         _ => return Err(not_allowed(&parts.method, ENDPOINT)),
     };
     let body = match parts.method {
-        Method::POST => body::read(&parts.headers, body, gateway.body_max_bytes()).await?,
+        Method::POST => body::read(&parts.headers, body, gateway.body_limit()).await?,
         _ => Bytes::new(),
     };
-    let response = door.handle(parts, body).await;
+    let is_get = parts.method == Method::GET;
+    parts.extensions.insert(caller.clone());
+    let mut response = door.handle(gateway, parts, body).await?;
+    let is_stream = is_get || response.extensions_mut().remove::<Listens>().is_some();
+    if is_stream && response.status().is_success() {
+        // What such a stream tells is for who may still ask. Calls go on: they were allowed when they began.
+        let disowned = gateway.clone().disowned(caller);
+        response = response.map(|body| until(body, disowned));
+    }
     // Open, and the door with it, until the last byte of the answer is on its way, or the client is gone.
     Ok(response.map(|body| held(body, open.map(|open| (open, door)))))
 }
 
-fn about(mount: &Mount, wanted: Form, uri: &Uri, headers: &HeaderMap) -> Response {
-    let base = format!("http://{}", host_of(uri, headers).unwrap_or_default());
+fn about(mount: &Mount, wanted: Form, base: &str, shows: Shows) -> Response {
     let mut response = match wanted {
-        Form::Html => server_page::html(mount, &base),
-        Form::Json | Form::EventStream => server_page::json(mount, &base),
+        Form::Html => server_page::html(mount, base, shows),
+        Form::Json | Form::EventStream => server_page::json(mount, base, shows),
     };
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     response
@@ -268,9 +302,16 @@ fn nothing_below(mount: &Mount, rest: &str) -> Problem {
     .with("available", available)
 }
 
-/// No server's prefix: is it a server that the client wants, or a page of the gateway?
-fn unknown(gateway: &Gateway, table: &MountTable, path: &str) -> Problem {
-    let prefixes: Vec<&str> = table.servers.iter().map(|mounted| mounted.entry().prefix.as_str()).collect();
+/// No server's prefix: is it a server that the client wants, or a page of the gateway? It hears of what it may see.
+async fn unknown(gateway: &Gateway, parts: &Parts) -> Problem {
+    if gateway.phase() == Phase::Starting {
+        return Phase::Starting.problem();
+    }
+    let path = parts.uri.path();
+    let visitor = Visitor::or_nobody(gateway, parts).await;
+    let servers = &visitor.served.table.servers;
+    let seen = servers.iter().map(Mounted::entry).filter(|entry| visitor.sees(entry));
+    let prefixes: Vec<&str> = seen.map(|entry| entry.prefix.as_str()).collect();
     let near = prefixes.iter().find_map(|prefix| {
         let depth = prefix.matches('/').count();
         let candidate: Vec<&str> = path.split('/').skip(1).take(depth).collect();

@@ -3,20 +3,29 @@
 //! In:   a mount table, settings, and what was served before.
 //! Out:  the same with an MCP door for each mount; a door outlives the generation that it was made for.
 
-use std::{collections::HashMap, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::{
+    AuditLog,
+    access::Access,
     admit::Admission,
+    auth::{Authority, Principal, Resource},
     mcp::{McpDoor, Replaced, Sealer},
+    ticket::Tickets,
 };
 use crate::{
-    config::{Admin, Config, Http, ServerName},
+    config::{Admin, AsksFor, Auth, Config, Guards, Http, Limits, ServerName, Ways},
     load::Instance,
-    mount::{Mount, MountTable, Mounted},
+    mount::{Document, Mount, MountTable, Mounted},
 };
 
 /// What of gateway.toml holds for every request.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The `[http]` table.
     pub http: Http,
@@ -24,12 +33,46 @@ pub struct Settings {
     pub admin: Admin,
     /// `[shutdown] drain`: longest wait for calls in flight.
     pub drain: Duration,
+    /// The `[auth]` table.
+    pub auth: Auth,
+    /// What of the `[[server]]` tables is about callers.
+    pub guards: Guards,
+    /// The `[limits]` table.
+    pub limits: Limits,
+    /// Whether the listeners speak TLS. Does not change while the gateway runs.
+    pub is_tls: bool,
+    /// Where it is recorded what callers did.
+    pub audit: AuditLog,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            http: Http::default(),
+            admin: Admin::default(),
+            drain: Duration::ZERO,
+            auth: Auth::default(),
+            guards: Guards::new(),
+            limits: Limits::default(),
+            is_tls: false,
+            audit: AuditLog::nothing(),
+        }
+    }
 }
 
 impl Settings {
-    /// What `config` says.
-    pub fn of(config: &Config) -> Self {
-        Self { http: config.http.clone(), admin: config.admin.clone(), drain: config.shutdown.drain }
+    /// What `config` says; `audit` is what it says of that, opened.
+    pub fn of(config: &Config, audit: AuditLog) -> Self {
+        Self {
+            http: config.http.clone(),
+            admin: config.admin.clone(),
+            drain: config.shutdown.drain,
+            auth: config.auth.clone(),
+            guards: config.guards.clone(),
+            limits: config.limits.clone(),
+            is_tls: config.tls.is_some(),
+            audit,
+        }
     }
 
     /// `listen`: the address of the main listener.
@@ -63,9 +106,24 @@ pub struct Switched {
 pub(super) struct Served {
     pub(super) table: MountTable,
     doors: HashMap<ServerName, Arc<McpDoor>>,
+    /// Of every server in the table.
+    accesses: HashMap<ServerName, Arc<Access>>,
     pub(super) settings: Settings,
     pub(super) admission: Admission,
+    pub(super) authority: Arc<Authority>,
+    pub(super) tickets: Arc<Tickets>,
+    documents: Documents,
 }
+
+/// OpenAPI documents by what callers may use: the mounts' addresses, which cannot be others' as long as the mounts are here.
+#[derive(Debug, Default)]
+struct Documents(Mutex<HashMap<Vec<usize>, Kept>>);
+
+/// A document, and the mounts that it is of.
+type Kept = (Vec<(Arc<Mount>, Ways)>, Document);
+
+/// More documents than these are not kept.
+const DOCUMENTS_MAX: usize = 64;
 
 /// What is to be served next, and what has to be told of it.
 pub(super) struct Next {
@@ -79,7 +137,18 @@ impl Served {
     /// Nothing yet. `listen`: the address of the listener.
     pub(super) fn nothing(settings: Settings, listen: IpAddr) -> Self {
         let admission = settings.admission(listen);
-        Self { table: MountTable::default(), doors: HashMap::new(), settings, admission }
+        let authority = Arc::new(Authority::new(&settings.auth, &settings.http, None));
+        let tickets = Arc::new(Tickets::new(&settings, None));
+        Self {
+            table: MountTable::default(),
+            doors: HashMap::new(),
+            accesses: HashMap::new(),
+            settings,
+            admission,
+            authority,
+            tickets,
+            documents: Documents::default(),
+        }
     }
 
     /// What is served next. The doors of servers that stay at their prefixes serve their new generations from here on.
@@ -110,8 +179,53 @@ impl Served {
             doors.insert(name.clone(), door);
         }
         let switched = self.left_by(&table, &doors);
+        let accesses = table.servers.iter().map(|mounted| {
+            let name = &mounted.entry().name;
+            (name.clone(), Arc::new(Access::of(name, &settings.guards, &settings.auth)))
+        });
+        let accesses = accesses.collect();
         let admission = settings.admission(listen);
-        Next { served: Self { table, doors, settings, admission }, told, switched }
+        let is_known = |before: &Settings| {
+            before.auth == settings.auth && before.http.public_url == settings.http.public_url
+        };
+        let authority = match is_known(&self.settings) {
+            true => self.authority.clone(),
+            false => Arc::new(Authority::new(&settings.auth, &settings.http, Some(&self.authority))),
+        };
+        let tickets =
+            match (&self.settings.limits, &self.settings.audit) == (&settings.limits, &settings.audit) {
+                true => self.tickets.clone(),
+                false => Arc::new(Tickets::new(&settings, Some(&self.tickets))),
+            };
+        Next {
+            served: Self {
+                table,
+                doors,
+                accesses,
+                settings,
+                admission,
+                authority,
+                tickets,
+                documents: Documents::default(),
+            },
+            told,
+            switched,
+        }
+    }
+
+    /// A table about a tool that is not there guards nothing: likely its name has a slip.
+    pub(super) fn warn_of_tools_that_are_not_there(&self) {
+        for mount in self.table.serving().filter(|mount| !mount.manifest.is_dynamic("tools/list")) {
+            let server = &mount.instance.entry().name;
+            let guarded = self.settings.guards.get(server).into_iter().flat_map(|guard| guard.tools.keys());
+            for tool in guarded.filter(|tool| mount.tool(tool).is_none()) {
+                tracing::warn!(
+                    server = server.as_str(),
+                    tool,
+                    "a [[server.tool]] table is about a tool that the server does not have"
+                );
+            }
+        }
     }
 
     /// What of this one is in `table` and among `doors` no more.
@@ -133,8 +247,61 @@ impl Served {
 
     /// The same with `mount` in the place of the mount of the same instance. `None`: that serves no more.
     pub(super) fn with(&self, mount: &Arc<Mount>) -> Option<Self> {
-        let (settings, admission) = (self.settings.clone(), self.admission.clone());
-        Some(Self { table: self.table.with(mount)?, doors: self.doors.clone(), settings, admission })
+        Some(Self {
+            table: self.table.with(mount)?,
+            doors: self.doors.clone(),
+            accesses: self.accesses.clone(),
+            settings: self.settings.clone(),
+            admission: self.admission.clone(),
+            authority: self.authority.clone(),
+            tickets: self.tickets.clone(),
+            documents: Documents::default(),
+        })
+    }
+
+    /// What the server of that name asks of its callers.
+    pub(super) fn access(&self, server: &ServerName) -> Arc<Access> {
+        // A request may have found a server in the table before this one that is in this one no more.
+        let anew = || Arc::new(Access::of(server, &self.settings.guards, &self.settings.auth));
+        self.accesses.get(server).cloned().unwrap_or_else(anew)
+    }
+
+    /// How callers of the server of that name say who they are.
+    pub(super) fn ways(&self, server: &ServerName) -> Ways {
+        let guard = self.settings.guards.get(server);
+        self.settings.auth.ways(guard.map(|guard| guard.asks_for).unwrap_or_default())
+    }
+
+    /// The OpenAPI document of what `principal` may use.
+    pub(super) fn document(&self, principal: &Principal) -> Document {
+        let mut views = Vec::new();
+        for mount in self.table.serving() {
+            let name = &mount.instance.entry().name;
+            let access = self.access(name);
+            if access.opens_to(principal) {
+                views.push((access.view(mount, principal), self.ways(name)));
+            }
+        }
+        let key: Vec<usize> = views.iter().map(|(view, _)| Arc::as_ptr(view) as usize).collect();
+        let lock = || self.documents.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, document)) = lock().get(&key) {
+            return document.clone();
+        }
+        let document = MountTable::document_of(&views, self.settings.auth.ways(AsksFor::Any));
+        let mut kept = lock();
+        if kept.len() >= DOCUMENTS_MAX {
+            kept.clear();
+        }
+        kept.insert(key, (views, document.clone()));
+        document
+    }
+
+    /// Whether there is a server of which that is true.
+    pub(super) fn any_resource(&self, is_so: impl Fn(Resource<'_>) -> bool) -> bool {
+        self.table.servers.iter().map(Mounted::entry).any(|entry| {
+            let access = self.access(&entry.name);
+            is_so(Resource::server(&entry.prefix, "", access.guard(), ""))
+        })
     }
 
     fn mounted(&self, name: &ServerName) -> Option<&Mounted> {

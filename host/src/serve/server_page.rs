@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{
     body,
     html::{self, Escaped},
-    snippet,
+    snippet::{self, Shows},
 };
 use crate::{
     load::ToolSpec,
@@ -26,10 +26,11 @@ struct Facts<'a> {
     prefix: &'a str,
     tools: Vec<&'a ToolSpec>,
     failure: Option<Failure>,
+    shows: Shows,
 }
 
 /// `base` is how this client reaches the gateway, without a slash at its end.
-fn facts<'a>(mount: &'a Mount, base: &'a str) -> Facts<'a> {
+fn facts<'a>(mount: &'a Mount, base: &'a str, shows: Shows) -> Facts<'a> {
     let (entry, manifest) = (mount.instance.entry(), &mount.manifest);
     Facts {
         name: entry.name.as_str(),
@@ -40,17 +41,18 @@ fn facts<'a>(mount: &'a Mount, base: &'a str) -> Facts<'a> {
         prefix: entry.prefix.as_str(),
         tools: mount.tools.iter().map(|tool| &tool.spec).collect(),
         failure: mount.failure(),
+        shows,
     }
 }
 
 /// The server as JSON.
-pub(super) fn json(mount: &Mount, base: &str) -> Response {
-    body::json(facts(mount, base).json().to_string())
+pub(super) fn json(mount: &Mount, base: &str, shows: Shows) -> Response {
+    body::json(facts(mount, base, shows).json().to_string())
 }
 
 /// The server as a page.
-pub(super) fn html(mount: &Mount, base: &str) -> Response {
-    let facts = facts(mount, base);
+pub(super) fn html(mount: &Mount, base: &str, shows: Shows) -> Response {
+    let facts = facts(mount, base, shows);
     html::page(&format!("{} · MCP server", facts.title.unwrap_or(facts.name)), &facts.html())
 }
 
@@ -117,11 +119,11 @@ impl Facts<'_> {
             writeln!(page, "</dt><dd>{}</dd>", Escaped(tool.description.as_deref().unwrap_or_default()))?;
         }
         writeln!(page, "</dl>\n<h2>Connect</h2>")?;
-        for (client, place, text) in snippet::connect(self.name, &endpoint) {
+        for (client, place, text) in snippet::connect(self.name, &endpoint, self.shows) {
             writeln!(page, "<h3>{client}</h3>\n<p>{place}:</p>\n<pre>{}</pre>", Escaped(&text))?;
         }
         if let Some(tool) = self.tools.first() {
-            let line = snippet::curl_line(self.base, self.prefix, tool);
+            let line = snippet::curl_line(self.base, self.prefix, tool, self.shows);
             writeln!(page, "<h3>curl</h3>\n<pre>{}</pre>", Escaped(&line))?;
         }
         writeln!(
@@ -156,6 +158,7 @@ mod tests {
             prefix: "/greet",
             tools: vec![&tool],
             failure: None,
+            shows: Shows::Nothing,
         });
     }
 

@@ -2,14 +2,52 @@
 
 use serde_json::{Value, json};
 
-use crate::load::ToolSpec;
+use crate::{
+    config::{AsksFor, Auth, Guard},
+    load::ToolSpec,
+};
+
+/// What callers of a server show, so that lines to copy show it too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shows {
+    /// Nobody is asked.
+    Nothing,
+    /// A key.
+    Key,
+    /// An access token, which MCP clients get by themselves.
+    Token,
+}
+
+impl Shows {
+    /// What callers of a server with `guard` show.
+    pub fn of(auth: &Auth, guard: &Guard) -> Self {
+        match guard.asks_for {
+            _ if !auth.is_on() => Self::Nothing,
+            AsksFor::Nothing => Self::Nothing,
+            AsksFor::Any if !auth.issuers.is_empty() => Self::Token,
+            AsksFor::Tokens => Self::Token,
+            AsksFor::Any | AsksFor::Keys => Self::Key,
+        }
+    }
+
+    /// What stands for it in a shell.
+    fn variable(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::Key => Some("$GATEWAY_KEY"),
+            Self::Token => Some("$ACCESS_TOKEN"),
+        }
+    }
+}
 
 /// A curl line that calls `tool` with arguments that have the right shape. `base` has no slash at its end.
-pub fn curl_line(base: &str, prefix: &str, tool: &ToolSpec) -> String {
+pub fn curl_line(base: &str, prefix: &str, tool: &ToolSpec, shows: Shows) -> String {
     // Within single quotes a shell leaves everything alone but the single quote.
     let arguments = sample_arguments(tool).to_string().replace('\'', r"'\''");
     let name = &tool.name;
-    format!("curl -s {base}{prefix}/tools/{name} -H 'content-type: application/json' -d '{arguments}'")
+    let shown = shows.variable().map(|shown| format!("-H \"authorization: Bearer {shown}\" "));
+    let shown = shown.unwrap_or_default();
+    format!("curl -s {base}{prefix}/tools/{name} {shown}-H 'content-type: application/json' -d '{arguments}'")
 }
 
 /// Arguments with every required property.
@@ -45,13 +83,39 @@ fn sample(schema: &Value, definitions: Option<&Value>) -> Value {
 }
 
 /// What to type or paste to make a client know a server: the client's name, where the text goes, the text.
-pub(super) fn connect(server: &str, url: &str) -> [(&'static str, &'static str, String); 3] {
+pub(super) fn connect(server: &str, url: &str, shows: Shows) -> [(&'static str, &'static str, String); 3] {
+    let entry = |mut members: Value, variable: &str| {
+        members["url"] = url.into();
+        // What takes tokens tells clients where to get them.
+        if shows == Shows::Key {
+            members["headers"] = json!({"Authorization": format!("Bearer {variable}")});
+        }
+        members
+    };
     let pretty = |value: Value| format!("{value:#}");
+    let mut vs_code = json!({"servers": {server: entry(json!({"type": "http"}), "${input:gateway_key}")}});
+    if shows == Shows::Key {
+        let asked = json!({"id": "gateway_key", "type": "promptString", "description": "Gateway key", "password": true});
+        vs_code["inputs"] = json!([asked]);
+    }
     [
-        ("Claude Code", "in a shell", format!("claude mcp add --transport http {server} {url}")),
-        ("VS Code", ".vscode/mcp.json", pretty(json!({"servers": {server: {"type": "http", "url": url}}}))),
-        ("Cursor", "~/.cursor/mcp.json", pretty(json!({"mcpServers": {server: {"url": url}}}))),
+        ("Claude Code", "in a shell", add_line(server, url, shows)),
+        ("VS Code", ".vscode/mcp.json", pretty(vs_code)),
+        (
+            "Cursor",
+            "~/.cursor/mcp.json",
+            pretty(json!({"mcpServers": {server: entry(json!({}), "${env:GATEWAY_KEY}")}})),
+        ),
     ]
+}
+
+/// What makes Claude Code know a server.
+pub fn add_line(server: &str, url: &str, shows: Shows) -> String {
+    let header = match shows {
+        Shows::Key => " --header \"Authorization: Bearer $GATEWAY_KEY\"",
+        Shows::Nothing | Shows::Token => "",
+    };
+    format!("claude mcp add --transport http {server} {url}{header}")
 }
 
 #[cfg(test)]
@@ -70,10 +134,26 @@ mod tests {
             wire: serde_json::Map::new(),
         };
         assert_eq!(
-            curl_line("http://127.0.0.1:8000", "/greet", &tool),
+            curl_line("http://127.0.0.1:8000", "/greet", &tool, Shows::Nothing),
             format!(
                 "curl -s http://127.0.0.1:8000/greet/tools/echoHai -H 'content-type: application/json' -d '{arguments}'"
             )
+        );
+    }
+
+    #[test]
+    fn lines_show_what_callers_have_to_show() {
+        let key = connect("greet", "http://a/greet", Shows::Key);
+        assert_eq!(
+            key[0].2,
+            "claude mcp add --transport http greet http://a/greet --header \"Authorization: Bearer $GATEWAY_KEY\""
+        );
+        assert!(key[1].2.contains("${input:gateway_key}") && key[1].2.contains("promptString"));
+        assert!(key[2].2.contains("Bearer ${env:GATEWAY_KEY}"));
+        // Clients that are sent to an authorization server would not go there if they had something to show.
+        assert_eq!(
+            connect("greet", "http://a/greet", Shows::Token),
+            connect("greet", "http://a/greet", Shows::Nothing)
         );
     }
 

@@ -6,14 +6,20 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
+use http::{request::Parts, uri::Scheme};
 use tokio::{sync::Notify, time::timeout};
 
 use super::{
+    Peer,
+    admit::host_of,
+    body::{Arriving, BodyLimit},
+    caller::Caller,
+    forwarded,
     mcp::Sealer,
     problem::Problem,
     reloads::Reloads,
@@ -41,6 +47,10 @@ pub struct Gateway {
     draining: AtomicBool,
     calls: AtomicUsize,
     idle: Notify,
+    /// Who is known has changed.
+    known: Notify,
+    /// What has arrived of bodies that are not whole.
+    arriving: Arc<Arriving>,
 }
 
 /// Where the gateway is in its life.
@@ -72,6 +82,8 @@ impl Gateway {
             draining: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
             idle: Notify::new(),
+            known: Notify::new(),
+            arriving: Arc::default(),
         })
     }
 
@@ -95,10 +107,20 @@ impl Gateway {
         if before.settings.http.state_secret != settings.http.state_secret {
             self.sealer.change(settings.http.state_secret.as_ref());
         }
+        let sees_otherwise =
+            before.settings.guards != settings.guards || before.settings.auth != settings.auth;
         let Next { served, told, switched } = before.next(slots, settings, self.listen.ip(), &self.sealer);
         served.doors().for_each(|door| door.follow(self.own.clone()));
+        if sees_otherwise || !told.is_empty() || self.phase() == Phase::Starting {
+            served.warn_of_tools_that_are_not_there();
+        }
         self.served.store(Arc::new(served));
         told.into_iter().for_each(|(door, replaced)| door.publish_differences(replaced));
+        if sees_otherwise {
+            self.known.notify_waiters();
+            // Whose lists have changed only a look at them tells.
+            self.served().doors().for_each(|door| door.publish_all());
+        }
         Ok(switched)
     }
 
@@ -128,9 +150,12 @@ impl Gateway {
         self.served().settings.admin.listen.is_some()
     }
 
-    /// `[http] body_max_bytes`.
-    pub(super) fn body_max_bytes(&self) -> usize {
-        self.served().settings.http.body_max_bytes
+    /// How much of a request's body is read, and for how long.
+    pub(super) fn body_limit(&self) -> BodyLimit {
+        let served = self.served();
+        let Settings { http, limits, .. } = &served.settings;
+        let arriving = self.arriving.clone();
+        BodyLimit { max: http.body_max_bytes, timeout: limits.body_timeout, arriving }
     }
 
     /// Every server, in file order, as it is served now.
@@ -155,7 +180,24 @@ impl Gateway {
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
             ip => ip,
         };
-        format!("http://{}", SocketAddr::new(ip, self.listen.port()))
+        let scheme = if self.served().settings.is_tls { "https" } else { "http" };
+        format!("{scheme}://{}", SocketAddr::new(ip, self.listen.port()))
+    }
+
+    /// How the client of a request reaches the gateway; no slash at its end.
+    pub(super) fn dialled(&self, parts: &Parts) -> String {
+        let served = self.served();
+        let http = &served.settings.http;
+        if let Some(url) = &http.public_url {
+            return url.clone();
+        }
+        let peer = parts.extensions.get::<Peer>();
+        let told = peer.and_then(|peer| {
+            forwarded::forwarded_proto(peer.address.ip(), &parts.headers, &http.trusted_proxies)
+        });
+        let is_tls = peer.is_some_and(|peer| peer.is_tls);
+        let scheme = told.as_ref().map_or(if is_tls { "https" } else { "http" }, Scheme::as_str);
+        format!("{scheme}://{}", host_of(&parts.uri, &parts.headers).unwrap_or_default())
     }
 
     /// Where the gateway is in its life.
@@ -164,6 +206,39 @@ impl Gateway {
             (true, _) => Phase::Draining,
             (false, false) => Phase::Starting,
             (false, true) => Phase::Serving,
+        }
+    }
+
+    /// Waits until `caller` would not be let in any more as who it was: its token has expired, or gateway.toml says something
+    /// else of it or of the server.
+    pub(super) async fn disowned(self: Arc<Self>, caller: Caller) {
+        let principal = &caller.principal;
+        let expires = principal.expires().map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
+        let expired = async {
+            match expires {
+                Some(left) => tokio::time::sleep(left).await,
+                None => std::future::pending().await,
+            }
+        };
+        let forgotten = async {
+            loop {
+                // Created before the look, so that no change in between is missed.
+                let change = self.known.notified();
+                let is_let_in = {
+                    let served = self.served();
+                    let access = served.access(caller.access.server());
+                    let is_asked = access.is_asking() && !principal.is_named();
+                    !is_asked && served.authority.knows(principal) && access.opens_to(principal)
+                };
+                if !is_let_in {
+                    return;
+                }
+                change.await;
+            }
+        };
+        tokio::select! {
+            () = expired => {}
+            () = forgotten => {}
         }
     }
 
@@ -245,7 +320,7 @@ pub(super) mod tests {
             body_max_bytes: 64,
             allowed_hosts: vec!["tools.example.com".into(), "other.example.com:8443".into()],
             allowed_origins: vec!["https://app.example.com".into()],
-            state_secret: None,
+            ..Http::default()
         };
         Gateway::new(Settings { http, ..Settings::default() }, ([127, 0, 0, 1], 8000).into())
     }

@@ -19,14 +19,24 @@ pub struct CallInfo {
     pub log_level: Option<String>,
     /// The id under which the gateway's log speaks of this request.
     pub request_id: String,
-    /// Who is calling, once the gateway knows.
-    pub principal: Option<Value>,
-    /// What the caller is allowed to do.
+    /// Who is calling; `None` where the gateway asks nobody.
+    pub principal: Option<Principal>,
+    /// What the caller was allowed to do, as the gateway's operator or the issuer of its token wrote it; `None` where the gateway
+    /// asks nobody. Whether it may call this tool has been decided.
     pub scopes: Option<Vec<String>>,
     /// Trace context of the request, W3C.
     pub trace: Option<Value>,
     /// How long the call may still run.
     pub deadline_ms: Option<u64>,
+}
+
+/// Who is calling, as the gateway has found out. Never by what: keys and tokens stay with the gateway.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Principal {
+    /// The same for the same caller as long as the operator does not rename it: `key:<name>`, `certificate:<name>`, or
+    /// `token:<issuer>#<subject>`. Fit to keep one caller's things apart from another's.
+    pub id: String,
 }
 
 /// Something a client may be able to do.

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::{call::Call, link::Link, watch::Watched};
 pub use self::{
-    info::{CallInfo, Capability},
+    info::{CallInfo, Capability, Principal},
     request::Choice,
     sample::{Root, SampleRequest, Sampled},
     task::TaskOptions,

@@ -75,8 +75,12 @@ struct Celebrate {
 #[tool_router]
 impl Counter {
     #[tool(description = "Adds to the counter.")]
-    fn increment(&self, Parameters(Increment { by }): Parameters<Increment>) -> Json<Count> {
-        Json(Count { count: self.count.fetch_add(by, Relaxed) + by })
+    fn increment(&self, Parameters(Increment { by }): Parameters<Increment>) -> Result<Json<Count>, String> {
+        let further = |count: i64| count.checked_add(by);
+        match self.count.fetch_update(Relaxed, Relaxed, further) {
+            Ok(before) => Ok(Json(Count { count: before + by })),
+            Err(_) => Err("The counter does not go that far.".into()),
+        }
     }
 
     #[tool(description = "Counts down to zero, slowly, and says how far it is.")]

@@ -21,6 +21,15 @@ fn it_counts_for_everyone() {
 }
 
 #[test]
+fn it_says_so_when_it_cannot_count_that_far() {
+    let server = server();
+    server.call("increment", json!({ "by": 1 }));
+    let further = server.call("increment", json!({ "by": i64::MAX }));
+    assert_eq!(further.tool_error().as_deref(), Some("The counter does not go that far."));
+    assert_eq!(server.read("counter://count").text(), "1");
+}
+
+#[test]
 fn it_says_how_far_the_countdown_is_to_who_asked() {
     let mut server = server();
     assert!(server.call("count_down", json!({ "from": 1 })).notifications.is_empty());

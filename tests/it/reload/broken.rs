@@ -158,7 +158,7 @@ async fn a_gateway_toml_that_is_wrong_is_refused_as_a_whole() {
         edited("a prefix of the gateway itself", "\"/bye\"", "\"/docs\""),
         edited("a duration without a unit", "prefix = \"/bye\"", "prefix = \"/bye\"\ncall_timeout = \"5\""),
         edited("an address to listen on that is none", "127.0.0.1:0", "localhost"),
-        edited("a token that is too short", "[log]", "[admin]\ntoken = \"short\"\n[log]"),
+        edited("a secret that is too short", "[log]", "[http]\nstate_secret = \"short\"\n[log]"),
         edited("two mistakes at once", "\"/bye\"", "\"/greet\"\nthreads = 0"),
         written("it is not UTF-8", b"listen = \"\xff\"\n"),
         written("it is larger than any", vec![b'#'; 5 << 20]),

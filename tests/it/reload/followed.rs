@@ -5,7 +5,7 @@ use std::fs;
 use http::Request;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
-use tests::{Gateway, until};
+use tests::{Gateway, admin_key, until};
 
 use super::{
     HEAD, fate, follow, follow_edit, generations, greet_that_says, greeting, metric, servers, start,
@@ -142,27 +142,24 @@ async fn status_with(
     gateway.send(request).await.expect("an answer").status.as_u16()
 }
 
-const TOKEN: &str = "a token of at least thirty-two bytes";
-
 #[tokio::test]
 async fn tables_that_are_not_of_servers_hold_from_the_edit_on() {
-    let gateway = start(&["greet", "holds_calls"]).await;
+    let gateway = start(&["greet", "holds_calls"]).await.asked_with(&admin_key());
     let before = generations(&gateway).await;
     let large = json!({ "userName": "A".repeat(500) }).to_string();
     let json = ("content-type", "application/json");
     let statuses = async || {
-        let bearer = format!("Bearer {TOKEN}");
         [
             status_with(&gateway, "POST", "/greet/tools/echoHai", &[json], &large).await,
             status_with(&gateway, "GET", "/servers", &[("host", "tools.example.com")], "").await,
-            status_with(&gateway, "POST", "/admin/reload", &[("authorization", &bearer)], "").await,
+            status_with(&gateway, "POST", "/admin/reload", &[], "").await,
         ]
     };
     assert_eq!(statuses().await, [200, 403, 401]);
     let http = "[http]\nbody_max_bytes = 100\nallowed_hosts = [\"tools.example.com\"]\n";
-    let more = format!("{http}[shutdown]\ndrain = \"70ms\"\n[admin]\ntoken = \"{TOKEN}\"\n");
+    let more = format!("{http}[shutdown]\ndrain = \"70ms\"\n{}", admin_key().table);
     let event = follow(&gateway, &(toml(&["greet", "holds_calls"]) + &more)).await;
-    assert_eq!((&event["settings"], &event["changes"]), (&"http, shutdown, admin".into(), &Value::Null));
+    assert_eq!((&event["settings"], &event["changes"]), (&"http, shutdown, auth".into(), &Value::Null));
     assert_eq!(statuses().await, [413, 200, 200]);
     assert_eq!(generations(&gateway).await, before);
 

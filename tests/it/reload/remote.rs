@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use http::Request;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
-use tests::{Answer, Folder, Gateway, command};
+use tests::{Answer, Folder, Gateway, admin_key, command};
 
 use super::{HEAD, greet_that_says, start, start_with, toml, without_times};
 use crate::problem::{check, problem};
@@ -213,10 +213,8 @@ async fn of_two_gateways_on_one_file_the_first_is_found_and_both_follow() {
     assert!(folder.run(&["servers"]).starts_with("exit 0\n"));
 }
 
-const TOKEN: &str = "a token of at least thirty-two bytes";
-
-fn with_token(names: &[&str]) -> String {
-    toml(names) + &format!("[admin]\ntoken = \"{TOKEN}\"\n")
+fn with_key(names: &[&str]) -> String {
+    tests::open_to_all(&toml(names)) + &admin_key().table
 }
 
 /// A request to `/admin/reload`.
@@ -228,22 +226,21 @@ fn ask(method: &str, authorization: &str) -> Request<String> {
 }
 
 #[tokio::test]
-async fn over_the_network_a_reload_takes_the_token() {
+async fn over_the_network_a_reload_takes_a_key_of_an_operator() {
     let open = start(&["greet"]).await;
-    let bearer = format!("Bearer {TOKEN}");
+    let bearer = admin_key().bearer();
     assert_snapshot!(problem(&open, ask("POST", &bearer)).await, @r"
     401 unauthorized: Authentication needed
-    `/admin` takes the token of `[admin]` in gateway.toml as `Authorization: Bearer`; without one there, only `gateway reload` on the gateway's own machine
+    this gateway knows nobody; the operator adds an `[[auth.key]]` to gateway.toml, or uses `gateway reload` on the same machine
     ");
 
-    let gateway = start_with(&["greet", "bye"], &with_token(&["greet"])).await;
-    for wrong in ["", "Bearer", "Bearer wrong", &format!("Basic {TOKEN}"), &format!("{bearer}!")] {
+    let gateway = start_with(&["greet", "bye"], &with_key(&["greet"])).await;
+    for wrong in ["", "Bearer", "Bearer wrong", &format!("Basic {}", admin_key().text), &format!("{bearer}!")]
+    {
         let answer = gateway.send(ask("POST", wrong)).await.expect("an answer");
-        assert_eq!(
-            (answer.status.as_u16(), &answer.headers["www-authenticate"]),
-            (401, &"Bearer".parse().expect("a header")),
-            "{wrong}"
-        );
+        let challenge = answer.headers["www-authenticate"].to_str().expect("text");
+        assert!(challenge.starts_with("Bearer realm=\"gateway\""), "{wrong}: {challenge}");
+        assert_eq!(answer.status.as_u16(), 401, "{wrong}");
     }
     // Who is not known is not told what there is either.
     assert_eq!(gateway.send(ask("GET", "")).await.expect("an answer").status.as_u16(), 401);
@@ -253,13 +250,17 @@ async fn over_the_network_a_reload_takes_the_token() {
         (405, &"POST, OPTIONS".parse().expect("a header"))
     );
 
-    gateway.files().replace("gateway.toml", with_token(&["greet", "bye"]));
+    gateway.files().replace("gateway.toml", with_key(&["greet", "bye"]));
     let answer = gateway.send(ask("POST", &bearer)).await.expect("an answer");
     assert_eq!((answer.status.as_u16(), &answer.json()["outcome"]), (200, &json!("applied")));
 
-    gateway.files().replace("gateway.toml", with_token(&["greet", "greet"]));
+    gateway.files().replace("gateway.toml", with_key(&["greet", "greet"]));
     let answer = gateway.send(ask("POST", &bearer)).await.expect("an answer");
-    assert!(!answer.body.contains(TOKEN), "lines of gateway.toml may be secrets: {}", answer.body);
+    assert!(
+        !answer.body.contains(&admin_key().text),
+        "lines of gateway.toml may be secrets: {}",
+        answer.body
+    );
     assert_snapshot!(refusal(&gateway, answer).await, @r#"
     409 reload_refused: Not all of it can be served
     not all that is on the disk can be served; what it would have replaced goes on
@@ -273,14 +274,14 @@ async fn over_the_network_a_reload_takes_the_token() {
       "refused": [
         {
           "code": "bad_config",
-          "reason": "the name `greet` is already used by another server (line 5); choose another name or delete one of the two tables",
-          "line": 9,
+          "reason": "the name `greet` is already used by another server (line 6); choose another name or delete one of the two tables",
+          "line": 11,
           "column": 8
         },
         {
           "code": "bad_config",
-          "reason": "prefix `/greet` is already used by server `greet` (line 7); choose another prefix or delete one of the two tables",
-          "line": 11,
+          "reason": "prefix `/greet` is already used by server `greet` (line 8); choose another prefix or delete one of the two tables",
+          "line": 13,
           "column": 10
         }
       ],
@@ -302,8 +303,8 @@ async fn refusal(gateway: &Gateway, mut answer: Answer) -> String {
 
 #[tokio::test]
 async fn an_address_for_operators_has_their_pages_and_nothing_else() {
-    let text = with_token(&["greet"]) + "listen = \"127.0.0.1:0\"\n";
-    let gateway = start_with(&["greet"], &text).await;
+    let text = with_key(&["greet"]) + "[admin]\nlisten = \"127.0.0.1:0\"\n";
+    let gateway = start_with(&["greet"], &text).await.asked_with(&admin_key());
     let ready = gateway.event("gateway ready").await;
     let admin = format!("http://{}", ready["admin"].as_str().expect("an address"));
     let get = |path: &str| Request::get(path).body(String::new()).expect("a request");
@@ -313,9 +314,12 @@ async fn an_address_for_operators_has_their_pages_and_nothing_else() {
         let here = gateway.get(page).await;
         assert_eq!(here.status.as_u16(), if page == "/servers" { 200 } else { 404 }, "{page}");
     }
-    let bearer = format!("Bearer {TOKEN}");
+    let bearer = admin_key().bearer();
     assert_eq!(gateway.send(ask("POST", &bearer)).await.expect("an answer").status.as_u16(), 404);
-    assert_eq!(gateway.send_by(&admin, ask("POST", "")).await.expect("an answer").status.as_u16(), 401);
+    assert_eq!(
+        gateway.send_by(&admin, ask("POST", "Bearer wrong")).await.expect("an answer").status.as_u16(),
+        401
+    );
     assert_eq!(gateway.send_by(&admin, ask("POST", &bearer)).await.expect("an answer").status.as_u16(), 200);
 
     assert_snapshot!(problem(&gateway, get("/metrics")).await, @r#"

@@ -5,7 +5,7 @@ use std::{fs, process::Stdio};
 use http::Request;
 use insta::assert_snapshot;
 use serde_json::json;
-use tests::{Gateway, artifacts, built, command, until};
+use tests::{Gateway, admin_key, artifacts, built, command, until};
 
 use super::{
     HEAD, fate, follow, follow_edit, generations, greeting, servers, start, start_with, table, toml,
@@ -117,19 +117,17 @@ async fn a_generation_on_its_way_out_is_cut_off_when_the_gateway_stops() {
     );
 }
 
-const TOKEN: &str = "a token of at least thirty-two bytes";
-
 #[tokio::test]
 async fn while_the_gateway_drains_a_reload_is_refused_and_an_edit_is_not_followed() {
-    let text = toml(&["holds_calls", "greet"]) + &format!("[admin]\ntoken = \"{TOKEN}\"\n");
-    let gateway = start_with(&["holds_calls", "greet", "bye"], &text).await;
+    let text = toml(&["holds_calls", "greet"]) + &admin_key().table;
+    let gateway = start_with(&["holds_calls", "greet", "bye"], &text).await.asked_with(&admin_key());
     let held = gateway.post("/holds_calls/tools/hold", hold(&gateway));
     let stop = async {
         gateway.event("holding").await;
         gateway.signal("TERM");
         gateway.event("gateway draining").await;
         gateway.files().replace("gateway.toml", text.replace("\"/greet\"", "\"/hi\""));
-        let ask = Request::post("/admin/reload").header("authorization", format!("Bearer {TOKEN}"));
+        let ask = Request::post("/admin/reload");
         let shown = problem(&gateway, ask.body(String::new()).expect("a request")).await;
         let said = gateway.files().run_and_talk(&["reload"]);
         gateway.signal("HUP");

@@ -16,12 +16,11 @@ use anyhow::{Result, bail, ensure};
 use http::Request;
 use serde_json::Value;
 use tests::{
-    Gateway,
+    Gateway, admin_key, open_to_all,
     process::{Held, mapped_libraries},
     traffic::{Door, Seen, Swaps, Traffic},
 };
 
-const TOKEN: &str = "a token for the swaps of this test only";
 /// How much the gateway's memory may grow from the first tenth of the swaps to the end, in KiB.
 const GROWTH_MAX: usize = 4096;
 
@@ -89,11 +88,12 @@ fn config(library: &Path, neighbour: &Path) -> String {
     let server = |name: &str, path: &Path| {
         format!("[[server]]\nname = {name:?}\nplugin = {path:?}\nprefix = \"/{name}\"\n")
     };
-    format!(
-        "listen = \"127.0.0.1:0\"\n[admin]\ntoken = {TOKEN:?}\n[log]\nformat = \"json\"\nfilter = \"info,host::serve=warn\"\n{}{}",
+    open_to_all(&format!(
+        "listen = \"127.0.0.1:0\"\n{}[log]\nformat = \"json\"\nfilter = \"info,host::serve=warn\"\n{}{}",
+        admin_key().table,
         server("greet", library),
         server("bye", neighbour)
-    )
+    ))
 }
 
 /// As `cargo xtask run` does it.
@@ -106,7 +106,7 @@ fn install(build: &[u8], library: &PathBuf) -> Result<()> {
 /// How long it took.
 async fn reload(gateway: &Gateway) -> Result<Duration> {
     let began = Instant::now();
-    let request = Request::post("/admin/reload").header("authorization", format!("Bearer {TOKEN}"));
+    let request = Request::post("/admin/reload").header("authorization", admin_key().bearer());
     let answer = gateway.send(request.body(String::new())?).await?;
     ensure!(answer.status == 200, "{}: {}", answer.status, answer.body);
     let reload: Value = serde_json::from_str(&answer.body)?;

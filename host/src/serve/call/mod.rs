@@ -9,12 +9,13 @@ use std::{collections::BTreeMap, io::Write, sync::Arc};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::{caller::Caller, ticket::Ticket};
 use crate::{
     load::{
         AnswerStatus, CallEvent, CallFacts, CallOptions, CancelReason, ClientAnswer, Notifications, OpenCall,
         Request, Tasks, Verdict,
     },
-    mount::{Mount, Tool},
+    mount::{Mount, Tool, strict},
 };
 
 pub use error::CallError;
@@ -149,18 +150,29 @@ pub enum Step {
 }
 
 /// Starts `call` on `mount`: everything that can be refused is refused here, before the plugin sees it.
-pub fn start(mount: &Arc<Mount>, call: ToolCall<'_>) -> Result<RunningCall, CallError> {
-    let mut record = Record::new(mount, call.tool, call.door, &call.facts);
+pub(super) fn start(
+    mount: &Arc<Mount>,
+    mut call: ToolCall<'_>,
+    ticket: Ticket,
+) -> Result<RunningCall, CallError> {
+    let caller = ticket.caller.clone();
+    call.facts.caller = caller.facts();
+    let mut record = Record::new(mount, call.tool, call.door, &call.facts, ticket);
     let admitted = record.admit();
     admitted
-        .and_then(|()| prepare(mount, call))
+        .and_then(|()| prepare(mount, &caller, call))
         .map(|open| RunningCall::new(open, mount, record.take()))
         .inspect_err(|error| record.end(Err(error)))
 }
 
 /// Starts a call of a method other than `tools/call`.
-pub fn start_method(mount: &Arc<Mount>, call: MethodCall<'_>) -> Result<RunningCall, CallError> {
-    let mut record = Record::new(mount, call.subject, call.door, &call.facts);
+pub(super) fn start_method(
+    mount: &Arc<Mount>,
+    mut call: MethodCall<'_>,
+    ticket: Ticket,
+) -> Result<RunningCall, CallError> {
+    call.facts.caller = ticket.caller.facts();
+    let mut record = Record::new(mount, call.subject, call.door, &call.facts, ticket);
     record.method = call.method;
     let admitted = record.admit();
     admitted
@@ -179,11 +191,13 @@ fn open_method(mount: &Mount, call: MethodCall<'_>) -> Result<OpenCall, CallErro
     open.map_err(|_| CallError::Unavailable { server: mount.instance.entry().name.to_string() })
 }
 
-fn prepare(mount: &Arc<Mount>, call: ToolCall<'_>) -> Result<OpenCall, CallError> {
+fn prepare(mount: &Arc<Mount>, caller: &Caller, call: ToolCall<'_>) -> Result<OpenCall, CallError> {
     match mount.tool(call.tool) {
         Some(tool) => check_arguments(mount, tool, call.arguments)?,
         // The plugin knows.
-        None if mount.manifest.is_dynamic("tools/list") => drop(parse_arguments(call.tool, call.arguments)?),
+        None if mount.manifest.is_dynamic("tools/list") && caller.may_call(call.tool) => {
+            drop(parse_arguments(call.tool, call.arguments)?)
+        }
         None => return Err(unknown(mount, call.tool)),
     }
     let entry = mount.instance.entry();
@@ -212,6 +226,10 @@ fn unknown(mount: &Mount, tool: &str) -> CallError {
 
 /// The name that a slip of the pen would have turned into `wrong`, if there is one.
 pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    // No slip of the pen, and to compare it takes time with the square of its length.
+    if wrong.len() > 256 {
+        return None;
+    }
     names
         .map(|name| (strsim::jaro_winkler(&wrong.to_lowercase(), &name.to_lowercase()), name))
         .filter(|(likeness, _)| *likeness > 0.8)
@@ -222,8 +240,8 @@ pub fn nearest<'a>(wrong: &str, names: impl Iterator<Item = &'a str>) -> Option<
 fn parse_arguments(tool: &str, arguments: &[u8]) -> Result<serde_json::Value, CallError> {
     let tool = || tool.chars().take(128).collect();
     let malformed = |detail: String| CallError::MalformedArguments { tool: tool(), detail };
-    let parsed: serde_json::Value =
-        serde_json::from_slice(arguments).map_err(|e| malformed(e.to_string()))?;
+    // The plugin gets the bytes, not what is read from them here: both have to be the same to every reader.
+    let parsed = strict::parse(arguments).map_err(|error| malformed(error.to_string()))?;
     if !parsed.is_object() {
         return Err(malformed("it is another kind of JSON value".into()));
     }
@@ -272,6 +290,7 @@ impl RunningCall {
                 Ok(CallEvent::Parked) => return Step::Parked,
                 Ok(CallEvent::BecameTask { options }) => {
                     self.deadline = None;
+                    self.record.became_task();
                     return Step::BecameTask { options };
                 }
                 Ok(CallEvent::Done(answer)) => break self.record.judge(answer),
@@ -317,5 +336,37 @@ impl RunningCall {
                 Step::Notification { .. } | Step::Parked | Step::BecameTask { .. } => {}
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(arguments: &str, expected: Result<(), &str>) {
+        let refused = parse_arguments("echoHai", arguments.as_bytes()).map(drop).map_err(|e| e.to_string());
+        assert_eq!(refused, expected.map_err(str::to_owned), "{arguments}");
+    }
+
+    #[test]
+    fn arguments_are_one_object_that_everybody_reads_the_same_from() {
+        check(r#"{"userName": "Ada", "to": {"userName": "Bob"}}"#, Ok(()));
+        check(
+            r#"{"userName": "Ada", "userName": "Bob"}"#,
+            Err(
+                "the arguments of `echoHai` are not a JSON object: the member `userName` occurs twice in one object at \
+                 line 1 column 30",
+            ),
+        );
+        check(
+            "[]",
+            Err("the arguments of `echoHai` are not a JSON object: it is another kind of JSON value"),
+        );
+        check(
+            "{",
+            Err(
+                "the arguments of `echoHai` are not a JSON object: EOF while parsing an object at line 1 column 1",
+            ),
+        );
     }
 }

@@ -9,6 +9,7 @@ use super::{CallError, ToolReply};
 use crate::{
     load::{Answer, CallFacts, Change, Fault, Pass, Taken, Verdict},
     mount::Mount,
+    serve::ticket::Ticket,
 };
 
 /// What is noted of a call, once, however it ends.
@@ -21,6 +22,8 @@ pub(super) struct Record {
     door: &'static str,
     request_id: String,
     began: Option<Instant>,
+    /// Leave to make the call. `None`: the call has been recorded.
+    ticket: Option<Box<Ticket>>,
     /// `None`: it was refused.
     pass: Option<Pass>,
     /// Whether the plugin ever saw it.
@@ -28,8 +31,15 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(mount: &Arc<Mount>, subject: &str, door: &'static str, facts: &CallFacts) -> Self {
+    pub(super) fn new(
+        mount: &Arc<Mount>,
+        subject: &str,
+        door: &'static str,
+        facts: &CallFacts,
+        ticket: Ticket,
+    ) -> Self {
         Self {
+            ticket: Some(Box::new(ticket)),
             mount: Some(mount.clone()),
             method: "",
             tool: subject.chars().take(128).collect(),
@@ -49,6 +59,13 @@ impl Record {
             Err(why) => return Err(CallError::Quarantined { server: self.server().to_owned(), why }),
         }
         Ok(())
+    }
+
+    /// The call goes on as a task: those have a limit of their own, and may take a day.
+    pub(super) fn became_task(&mut self) {
+        if let Some(ticket) = &mut self.ticket {
+            ticket.release_places();
+        }
     }
 
     pub(super) fn take(&mut self) -> Self {
@@ -119,7 +136,15 @@ impl Record {
     pub(super) fn over(&mut self, outcome: &str, verdict: Verdict) {
         let Some(began) = self.began.take() else { return };
         self.give_back(verdict);
-        let elapsed_ms = began.elapsed().as_micros() as f64 / 1000.0;
+        let elapsed = began.elapsed();
+        let elapsed_ms = elapsed.as_micros() as f64 / 1000.0;
+        let mut ticket = self.ticket.take();
+        if let Some(ticket) = &mut ticket {
+            ticket.record(outcome, elapsed);
+        }
+        // Said only of callers who were asked.
+        let principal = ticket.as_ref().map(|ticket| &ticket.caller.principal);
+        let principal = principal.filter(|principal| principal.is_named()).map(|principal| principal.id());
         let (server, subject, door, request_id) = (self.server(), &self.tool, self.door, &self.request_id);
         // Said only of a call that never got to the plugin, which is busy with something else.
         let taken = (self.taken == Taken::No).then_some(false);
@@ -129,6 +154,7 @@ impl Record {
                 tool = subject,
                 door,
                 outcome,
+                principal,
                 taken,
                 elapsed_ms,
                 request_id,
@@ -142,6 +168,7 @@ impl Record {
                 subject,
                 door,
                 outcome,
+                principal,
                 taken,
                 elapsed_ms,
                 request_id,

@@ -24,13 +24,14 @@ use super::{
     question,
     relay::{self, Relay},
     seal::{Binding, Carried},
-    tasks::Becoming,
+    tasks::{self, Becoming},
 };
 use crate::{
     load::{CallFacts, ClientAnswer, Notifications, TaskSupport, Tasks},
     serve::{
         RequestId,
         call::{self, CallError, MethodCall, RunningCall, ToolCall, ToolReply},
+        ticket::{InRequest, Ticket},
     },
 };
 
@@ -141,7 +142,8 @@ impl Handler {
         questions: Questions,
         cx: &RequestContext<RoleServer>,
     ) -> Result<Answer, ErrorData> {
-        let offer = self.offer();
+        let caller = self.caller(cx);
+        let offer = self.offer_to(caller.as_ref());
         if self.is_draining() {
             let server = offer.mount.instance.entry().name.to_string();
             return Ok(Answer::Result(Err(CallError::Unavailable { server })));
@@ -158,6 +160,7 @@ impl Handler {
                 Tasks::Refused => relay.notifications(),
             },
             answers: carried.answers.clone(),
+            ticket: self.ticket(what, cx)?,
         };
         let call = match start(&offer, what, tasks, about) {
             Ok(call) => call,
@@ -173,7 +176,7 @@ impl Handler {
                 let carried = Carried { answers: carried.answers, state };
                 let (method, params) = what.bound();
                 let sealed = (!carried.is_empty()).then(|| {
-                    let principal = Principal::of(cx);
+                    let principal = Principal::of(caller.as_ref());
                     self.sealer().seal(binding(&offer, &principal, method, &params), &carried)
                 });
                 Ok(Answer::InputRequired(InputRequiredResult::new(Some(questions), sealed)))
@@ -184,9 +187,23 @@ impl Handler {
                 };
                 let (tool, declared) = (name.to_owned(), relay::declared(cx));
                 let becoming = Becoming { call, options, questions, declared, tool, request_id: id };
-                Ok(Answer::Task(self.tasks().start(Principal::of(cx), becoming)))
+                self.tasks().start(caller.as_ref(), becoming).map(Answer::Task)
             }
         }
+    }
+
+    /// Leave for this call, which the door has got for the request.
+    fn ticket(&self, what: What<'_>, cx: &RequestContext<RoleServer>) -> Result<Ticket, ErrorData> {
+        let (method, subject) = match what {
+            What::Tool { name, .. } => ("tools/call", name),
+            What::Method { method, subject, .. } => (method, subject),
+        };
+        let parts = cx.extensions.get::<Parts>();
+        let ticket = parts.and_then(|parts| parts.extensions.get::<InRequest>()?.take());
+        // The door reads less of a body than the library does; where they differ, it is not a body to act upon.
+        ticket
+            .filter(|ticket| ticket.is_for(method, subject))
+            .ok_or_else(|| ErrorData::invalid_request("the message does not say clearly what it calls", None))
     }
 
     /// Whether the call may go on as a task. A tool that cannot do otherwise is refused here to whom it cannot serve.
@@ -200,12 +217,9 @@ impl Handler {
         let Some(support) = offer.task_support(name) else { return Ok(Tasks::Refused) };
         let is_declared = relay::declared(cx).supports_tasks();
         match support {
-            _ if is_declared && self.tasks().has_room() => Ok(Tasks::Allowed),
+            _ if is_declared && self.tasks().has_room(self.caller(cx).as_ref()) => Ok(Tasks::Allowed),
             TaskSupport::Optional => Ok(Tasks::Refused),
-            TaskSupport::Required if is_declared => Err(ErrorData::internal_error(
-                "this server has as many tasks as it can keep; try again later",
-                None,
-            )),
+            TaskSupport::Required if is_declared => Err(tasks::full()),
             TaskSupport::Required => {
                 let required = ClientCapabilities::builder().enable_tasks().build();
                 Err(ErrorData::missing_required_client_capability(required))
@@ -228,7 +242,7 @@ impl Handler {
             None => Carried::default(),
             Some(sealed) => {
                 let (method, params) = what.bound();
-                let principal = Principal::of(cx);
+                let principal = Principal::of(self.caller(cx).as_ref());
                 self.sealer().open(binding(offer, &principal, method, &params), sealed)?
             }
         };
@@ -262,21 +276,22 @@ struct About {
     facts: CallFacts,
     notifications: Notifications,
     answers: BTreeMap<String, ClientAnswer>,
+    ticket: Ticket,
 }
 
 fn start(offer: &Offer, what: What<'_>, tasks: Tasks, about: About) -> Result<RunningCall, CallError> {
-    let About { facts, notifications, answers } = about;
+    let About { facts, notifications, answers, ticket } = about;
     let door = "mcp";
     match what {
         What::Tool { name, arguments } => {
             let call = ToolCall { tool: name, arguments, facts, notifications, tasks, answers, door };
-            call::start(&offer.mount, call)
+            call::start(&offer.mount, call, ticket)
         }
         What::Method { method, subject, params } => {
             let params = params.to_string();
             let params = params.as_bytes();
             let call = MethodCall { method, subject, params, facts, notifications, answers, door };
-            call::start_method(&offer.mount, call)
+            call::start_method(&offer.mount, call, ticket)
         }
     }
 }

@@ -69,6 +69,13 @@ pub(super) fn publish_differences(handler: &Handler, old: &Offer) -> Vec<Change>
     differing
 }
 
+/// Tells clients that each list may be another one for them.
+pub(super) fn publish_all(handler: &Handler) {
+    for change in [Change::Tools, Change::Prompts, Change::Resources] {
+        publish(handler, Some(change));
+    }
+}
+
 fn is_declared(offered: &ServerCapabilities, change: &Change) -> bool {
     let declared = match change {
         Change::Tools => offered.tools.as_ref().and_then(|tools| tools.list_changed),

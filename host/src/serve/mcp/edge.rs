@@ -4,6 +4,7 @@
 //! Out:  an [`Envelope`] and a [`Route`], or a [`Refusal`] that says why not.
 //! Never: looks into a method's parameters beyond `_meta` and `arguments`.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, header};
 use rmcp::model::{ProtocolVersion, RequestId as MessageId};
 use serde::{Deserialize, de::IgnoredAny};
@@ -15,6 +16,8 @@ use super::{SESSION, refusal::Refusal};
 pub(super) const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
 const VERSION: &str = "mcp-protocol-version";
+const METHOD: &str = "mcp-method";
+const NAME: &str = "mcp-name";
 
 /// A JSON-RPC message, as far as it must be known to route it.
 #[derive(Debug)]
@@ -22,7 +25,11 @@ pub(super) struct Envelope<'a> {
     /// Absent in notifications and in answers that the client gives.
     pub(super) id: Option<MessageId>,
     /// Absent in answers that the client gives.
-    method: Option<String>,
+    pub(super) method: Option<String>,
+    /// What a call is about: a tool's or a prompt's name, a resource's URI.
+    pub(super) subject: Option<String>,
+    /// `params` as the client wrote it.
+    pub(super) params: Option<&'a RawValue>,
     /// Whether `_meta` names a protocol version, which only 2026-07-28 does.
     names_version: bool,
     /// `params.arguments` as the client wrote it.
@@ -45,9 +52,11 @@ struct Message<'a> {
 #[derive(Deserialize, Default)]
 struct Params<'a> {
     #[serde(rename = "_meta", default)]
-    meta: Meta,
+    meta: Option<Meta>,
     #[serde(borrow)]
     arguments: Option<&'a RawValue>,
+    name: Option<String>,
+    uri: Option<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -76,8 +85,14 @@ impl<'a> Envelope<'a> {
         }
         // Parameters of another shape are the method's business: rmcp or the handler refuses them by name.
         let params = message.params.and_then(|raw| serde_json::from_str(raw.get()).ok());
-        let Params { meta, arguments } = params.unwrap_or_default();
-        Ok(Self { id, method: message.method, names_version: meta.version.is_some(), arguments })
+        let Params { meta, arguments, name, uri } = params.unwrap_or_default();
+        let names_version = meta.is_some_and(|meta| meta.version.is_some());
+        // A client may send the other one as well, which says nothing.
+        let subject = match message.method.as_deref() {
+            Some("resources/read" | "resources/directory/read" | "skills/get") => uri,
+            _ => name,
+        };
+        Ok(Self { id, method: message.method, subject, params: message.params, names_version, arguments })
     }
 }
 
@@ -116,6 +131,36 @@ pub(super) fn require_known_version(headers: &HeaderMap, envelope: &Envelope<'_>
         return Ok(());
     }
     Err(Refusal::unknown_version(&String::from_utf8_lossy(version.as_bytes()), envelope.id.clone()))
+}
+
+/// Headers that say something else than the body, or something twice: proxies go by them. The library looks at those of
+/// 2026-07-28 messages only, but a proxy need not know of which revision a message is.
+pub(super) fn require_agreement(headers: &HeaderMap, envelope: &Envelope<'_>) -> Result<(), Refusal> {
+    let differs = |name: &str, why: &str| {
+        Err(Refusal::header_mismatch(&format!("the `{name}` header {why}"), envelope.id.clone()))
+    };
+    for name in [VERSION, SESSION, METHOD, NAME] {
+        if headers.get_all(name).iter().nth(1).is_some() {
+            return differs(name, "occurs twice");
+        }
+    }
+    let says = |name: &str, subject: Option<&str>| {
+        let (Some(told), Some(subject)) = (headers.get(name), subject) else { return true };
+        told.as_bytes() == subject.as_bytes() || decoded(told).is_some_and(|told| told == subject.as_bytes())
+    };
+    if !says(METHOD, envelope.method.as_deref()) {
+        return differs(METHOD, "names another method than the body");
+    }
+    if !says(NAME, envelope.subject.as_deref()) {
+        return differs(NAME, "names something else than the body");
+    }
+    Ok(())
+}
+
+/// A value that is no text for a header comes in base64 (SEP-2243).
+fn decoded(value: &HeaderValue) -> Option<Vec<u8>> {
+    let text = value.as_bytes().strip_prefix(b"=?base64?")?.strip_suffix(b"?=")?;
+    STANDARD.decode(text).ok()
 }
 
 pub(super) fn require_json(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -18,11 +18,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     hub::{Hub, Watch},
     offer::Offer,
+    principal,
     seal::Sealer,
     session::Session,
     tasks::Tasks,
 };
-use crate::{mount::Mount, serve::RequestId};
+use crate::{
+    mount::Mount,
+    serve::{RequestId, caller::Caller},
+};
 
 /// `params.arguments` as the client wrote them; rmcp's model would round numbers that fit no `u64` or `f64`.
 #[derive(Debug, Clone)]
@@ -32,6 +36,8 @@ pub(super) struct RawArguments(pub(super) Bytes);
 #[derive(Debug)]
 pub(super) struct Handler {
     shared: Arc<Shared>,
+    /// Whom the library has made it for. `None`: for nobody in particular.
+    caller: Option<Caller>,
     /// Dropped with the last clone that rmcp holds for a session.
     session: Arc<Session>,
 }
@@ -68,12 +74,17 @@ impl Handler {
             let (ending, drain) = (CancellationToken::new(), CancellationToken::new());
             Shared { offer, sealer, hub, tasks: Tasks::default(), ending, drain }
         });
-        Self { shared, session: Arc::default() }
+        Self { shared, caller: None, session: Arc::default() }
     }
 
-    /// For a request or a session of its own.
+    /// For a request or a session of its own, on behalf of whoever this is done for.
     pub(super) fn anew(&self) -> Self {
-        Self { shared: self.shared.clone(), session: Arc::default() }
+        Self { shared: self.shared.clone(), caller: principal::current(), session: Arc::default() }
+    }
+
+    /// Whom it was made for.
+    pub(super) fn made_for(&self) -> Option<&Caller> {
+        self.caller.as_ref()
     }
 
     pub(super) fn end_streams(&self) {
@@ -89,9 +100,19 @@ impl Handler {
         self.shared.drain.is_cancelled()
     }
 
-    /// What is offered now.
+    /// What is offered now, all of it.
     pub(super) fn offer(&self) -> Arc<Offer> {
         self.shared.offer.load_full()
+    }
+
+    /// What is offered now to `caller`.
+    pub(super) fn offer_to(&self, caller: Option<&Caller>) -> Arc<Offer> {
+        let offer = self.offer();
+        match caller {
+            Some(caller) => offer.seen_by(caller),
+            // The library has made a handler for nobody whom the gateway has let in.
+            None => offer.seen_by_nobody(),
+        }
     }
 
     /// Offers `mount` from the next request on. Calls under way stay with the mount they began with.

@@ -2,6 +2,7 @@
 //!
 //! In:   changes, from the plugin and from the gateway; which resources a client watches.
 //! Out:  to each client, what it wants of them; to the plugin, the first and the last watch of a resource.
+//! Fails: a resource is not watched if its URI is too long, or if its client or all clients watch too many.
 //! Never: grows with the number of changes. A client that is slow finds each change once, however often it
 //!        happened meanwhile.
 
@@ -14,6 +15,10 @@ use tokio::sync::Notify;
 
 /// Most resources that one client watches.
 pub(super) const WATCHES_MAX: usize = 1024;
+/// Most watches of all clients: each costs up to three times its URI.
+const ALL_WATCHES_MAX: usize = 65_536;
+/// Longest URI that is watched, in bytes: what a client names is kept for as long as it watches.
+const URI_MAX: usize = 2048;
 /// Most clients that are told of changes.
 const MEMBERS_MAX: usize = 4096;
 
@@ -34,6 +39,17 @@ pub(super) enum Watch {
     Last,
 }
 
+/// Why a resource is not watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NotWatched {
+    #[error("the URI of a watched resource has {URI_MAX} bytes at most")]
+    UriTooLong,
+    #[error("one client watches {WATCHES_MAX} resources at most")]
+    TooMany,
+    #[error("all clients together watch as many resources as they may; try again later")]
+    Full,
+}
+
 type Tell = Box<dyn Fn(Watch, &str) + Send + Sync>;
 
 /// All who are to be told.
@@ -47,6 +63,8 @@ struct State {
     members: HashMap<u64, Arc<Member>>,
     /// How many members watch each resource.
     watched: HashMap<String, usize>,
+    /// The sum of `watched`.
+    watches: usize,
     next: u64,
 }
 
@@ -115,24 +133,31 @@ impl Hub {
 }
 
 impl Membership {
-    /// Watches a resource. `false`: this client watches too many.
-    pub(super) fn watch(&self, uri: &str) -> bool {
+    /// Watches a resource.
+    pub(super) fn watch(&self, uri: &str) -> Result<(), NotWatched> {
+        if uri.len() > URI_MAX {
+            return Err(NotWatched::UriTooLong);
+        }
         let mut state = lock(&self.hub.state);
         let mut wants = lock(&self.member.wants);
         let change = Change::Resource(uri.to_owned());
         if wants.contains(&change) {
-            return true;
+            return Ok(());
         }
         if wants.len() >= WATCHES_MAX {
-            return false;
+            return Err(NotWatched::TooMany);
+        }
+        if state.watches >= ALL_WATCHES_MAX {
+            return Err(NotWatched::Full);
         }
         wants.insert(change);
+        state.watches += 1;
         let watchers = state.watched.entry(uri.to_owned()).or_default();
         *watchers += 1;
         if *watchers == 1 {
             (self.hub.tell)(Watch::First, uri);
         }
-        true
+        Ok(())
     }
 
     /// Watches it no more.
@@ -161,6 +186,7 @@ impl Hub {
     fn let_go(&self, state: &mut State, uri: &str) {
         let Some(watchers) = state.watched.get_mut(uri) else { return };
         *watchers -= 1;
+        state.watches -= 1;
         if *watchers == 0 {
             state.watched.remove(uri);
             (self.tell)(Watch::Last, uri);
@@ -204,7 +230,7 @@ mod tests {
         let (hub, _) = hub();
         let lists = hub.join([Change::Tools, Change::Prompts]).expect("there is room");
         let watches = hub.join([]).expect("there is room");
-        assert!(watches.watch("test://a"));
+        assert_eq!(watches.watch("test://a"), Ok(()));
         for _ in 0..10_000 {
             hub.publish(&Change::Tools);
             hub.publish(&Change::Resources);
@@ -222,7 +248,9 @@ mod tests {
     fn the_plugin_is_told_of_the_first_watch_and_of_the_last() {
         let (hub, told) = hub();
         let (one, other) = (hub.join([]).expect("room"), hub.join([]).expect("room"));
-        assert!(one.watch("a") && one.watch("a") && other.watch("a") && other.watch("b"));
+        assert!(
+            [one.watch("a"), one.watch("a"), other.watch("a"), other.watch("b")].iter().all(Result::is_ok)
+        );
         one.unwatch("a");
         one.unwatch("a");
         assert_eq!(*lock(&told), ["First a", "First b"]);
@@ -238,7 +266,7 @@ mod tests {
     fn who_takes_over_hears_of_all_that_is_watched() {
         let (hub, told) = hub();
         let member = hub.join([]).expect("there is room");
-        assert!(member.watch("a") && member.watch("b"));
+        assert!([member.watch("a"), member.watch("b")].iter().all(Result::is_ok));
         member.unwatch("b");
         hub.retell(|| lock(&told).clear());
         assert_eq!(*lock(&told), ["First a"]);
@@ -248,8 +276,34 @@ mod tests {
     fn one_client_cannot_watch_everything() {
         let (hub, _) = hub();
         let member = hub.join([]).expect("there is room");
-        assert!((0..WATCHES_MAX).all(|n| member.watch(&n.to_string())));
-        assert!(!member.watch("one more"));
-        assert!(member.watch("7"), "it has that already");
+        assert!((0..WATCHES_MAX).all(|n| member.watch(&n.to_string()).is_ok()));
+        assert_eq!(member.watch("one more"), Err(NotWatched::TooMany));
+        assert_eq!(member.watch("7"), Ok(()), "it has that already");
+    }
+
+    #[test]
+    fn a_uri_that_is_too_long_is_not_kept() {
+        let (hub, told) = hub();
+        let member = hub.join([]).expect("there is room");
+        assert_eq!(member.watch(&"u".repeat(URI_MAX + 1)), Err(NotWatched::UriTooLong));
+        assert!(lock(&told).is_empty() && lock(&hub.state).watched.is_empty());
+        assert_eq!(member.watch(&"u".repeat(URI_MAX)), Ok(()));
+    }
+
+    #[test]
+    fn all_clients_together_cannot_watch_everything() {
+        let (hub, _) = hub();
+        let mut members: Vec<_> =
+            (0..ALL_WATCHES_MAX / WATCHES_MAX).map(|_| hub.join([]).expect("room")).collect();
+        let fill = |member: &Membership| (0..WATCHES_MAX).all(|n| member.watch(&n.to_string()).is_ok());
+        assert!(members.iter().all(fill));
+        let late = hub.join([]).expect("there is room for a client");
+        assert_eq!(late.watch("7"), Err(NotWatched::Full));
+        members[0].unwatch("8");
+        assert_eq!(late.watch("7"), Ok(()));
+        drop(members.pop());
+        assert_eq!(late.watch("8"), Ok(()));
+        drop((members, late));
+        assert_eq!(lock(&hub.state).watches, 0);
     }
 }

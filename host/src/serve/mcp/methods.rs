@@ -30,19 +30,23 @@ use serde_json::{Value, json};
 use super::{
     calls::Retry,
     handler::{Handler, RawArguments},
-    hub::{Change, Membership},
+    hub::{Change, Membership, NotWatched},
     offer::Offer,
-    principal::Principal,
     relay, session,
 };
+use crate::serve::caller::Caller;
 
 /// How long a client may keep a list.
 const LIST_TTL_MS: u64 = 60_000;
 
 impl Handler {
-    /// The offer, if it has `method`.
-    fn offering(&self, method: &'static str) -> Result<Arc<Offer>, ErrorData> {
-        let offer = self.offer();
+    /// What the caller of `cx` is offered, if that has `method`.
+    fn offering(
+        &self,
+        method: &'static str,
+        cx: &RequestContext<RoleServer>,
+    ) -> Result<Arc<Offer>, ErrorData> {
+        let offer = self.offer_to(self.caller(cx).as_ref());
         if offer.has(method) { Ok(offer) } else { Err(no_such(method)) }
     }
 
@@ -51,14 +55,22 @@ impl Handler {
         method: &'static str,
         cx: &RequestContext<RoleServer>,
     ) -> Result<&Membership, ErrorData> {
-        self.offering(method)?;
+        self.offering(method, cx)?;
         if relay::client(cx) != relay::Client::InSession {
             return Err(ErrorData::invalid_request(
                 "watching a resource takes a session: send `initialize`",
                 None,
             ));
         }
-        self.session().join(self.hub(), &cx.peer)
+        self.session().join(self.hub(), self.lists_of(self.caller(cx).as_ref()), &cx.peer)
+    }
+
+    /// The lists whose changes `caller` hears of.
+    fn lists_of(&self, caller: Option<&Caller>) -> &'static [Change] {
+        match caller {
+            Some(caller) if !caller.access.is_whole_for(&caller.principal) => &[Change::Tools],
+            _ => &[Change::Tools, Change::Prompts, Change::Resources],
+        }
     }
 
     /// A call that rmcp's model cannot hold. Models often send arguments as an array or as a string of JSON:
@@ -88,7 +100,7 @@ impl Handler {
 /// One of the four lists: a page of the manifest's, or what the plugin makes for this call.
 macro_rules! list {
     ($self:ident, $page:ident, $cx:ident, $method:literal, $list:ident, $Result:ident) => {{
-        let offer = $self.offering($method)?;
+        let offer = $self.offering($method, &$cx)?;
         let cursor = $page.and_then(|page| page.cursor);
         if offer.mount.manifest.is_dynamic($method) {
             let params = cursor.map_or_else(|| json!({}), |cursor| json!({ "cursor": cursor }));
@@ -100,18 +112,23 @@ macro_rules! list {
         let (items, next) = offer.$list.page(cursor.as_deref())?;
         let mut list = $Result::with_all_items(items);
         list.next_cursor = next;
-        Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(CacheScope::Public))
+        // What depends on who asks is nobody else's.
+        let scope = match $self.caller(&$cx) {
+            Some(caller) if caller.access.is_asking() => CacheScope::Private,
+            _ => CacheScope::Public,
+        };
+        Ok(list.with_ttl_ms(LIST_TTL_MS).with_cache_scope(scope))
     }};
 }
 
 impl ServerHandler for Handler {
     fn get_info(&self) -> ServerConfig {
-        self.offer().info.clone()
+        self.offer_to(self.made_for()).info.clone()
     }
 
     /// rmcp checks `Mcp-Param-*` headers against the schema of what this returns.
     fn get_tool(&self, name: &str) -> Option<Tool> {
-        self.offer().tool(name)
+        self.offer_to(self.made_for()).tool(name)
     }
 
     async fn list_tools(
@@ -119,7 +136,14 @@ impl ServerHandler for Handler {
         page: Option<PaginatedRequestParams>,
         cx: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        list!(self, page, cx, "tools/list", tools, ListToolsResult)
+        let caller = self.caller(&cx);
+        let list = async { list!(self, page, cx, "tools/list", tools, ListToolsResult) };
+        let mut list: ListToolsResult = list.await?;
+        // A list that the plugin makes call by call is not made for this caller.
+        if let Some(caller) = caller {
+            list.tools.retain(|tool| caller.may_call(&tool.name));
+        }
+        Ok(list)
     }
 
     async fn list_prompts(
@@ -151,7 +175,7 @@ impl ServerHandler for Handler {
         request: CallToolRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<CallToolResponse, ErrorData> {
-        self.offering("tools/call")?;
+        self.offering("tools/call", &cx)?;
         let arguments = match raw_arguments(&cx) {
             Some(bytes) => bytes,
             None => serde_json::to_vec(&request.arguments.unwrap_or_default())
@@ -167,7 +191,7 @@ impl ServerHandler for Handler {
         request: GetPromptRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
-        self.offering("prompts/get")?;
+        self.offering("prompts/get", &cx)?;
         let params = without_meta(&request);
         let retry = Retry { responses: request.input_responses, state: request.request_state };
         match self.ask("prompts/get", &request.name, &params, retry, &cx).await? {
@@ -181,7 +205,7 @@ impl ServerHandler for Handler {
         request: ReadResourceRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        self.offering("resources/read")?;
+        self.offering("resources/read", &cx)?;
         let params = without_meta(&request);
         let retry = Retry { responses: request.input_responses, state: request.request_state };
         match self.ask("resources/read", &request.uri, &params, retry, &cx).await {
@@ -201,16 +225,16 @@ impl ServerHandler for Handler {
         request: CompleteRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
-        self.offering("completion/complete")?;
+        self.offering("completion/complete", &cx)?;
         self.plain("completion/complete", &request.argument.name, &without_meta(&request), &cx).await
     }
 
     async fn set_level(
         &self,
         request: SetLevelRequestParams,
-        _: RequestContext<RoleServer>,
+        cx: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.offering("logging/setLevel")?;
+        self.offering("logging/setLevel", &cx)?;
         self.session().set_level(request.level);
         Ok(())
     }
@@ -220,10 +244,7 @@ impl ServerHandler for Handler {
         request: SubscribeRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        match self.membership("resources/subscribe", &cx)?.watch(&request.uri) {
-            true => Ok(()),
-            false => Err(ErrorData::invalid_params("this session watches as many resources as it may", None)),
-        }
+        self.membership("resources/subscribe", &cx)?.watch(&request.uri).map_err(not_watched)
     }
 
     async fn unsubscribe(
@@ -237,14 +258,15 @@ impl ServerHandler for Handler {
 
     /// From here on a session is told of changes.
     async fn on_initialized(&self, cx: NotificationContext<RoleServer>) {
-        if let Err(error) = self.session().join(self.hub(), &cx.peer) {
+        let lists = self.lists_of(self.made_for());
+        if let Err(error) = self.session().join(self.hub(), lists, &cx.peer) {
             tracing::warn!(error = &*error.message, "session is not told of changes");
         }
     }
 
     /// rmcp leaves out what the capabilities do not have.
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
-        Some(requested.supported_by(self.offer().capabilities()))
+        Some(requested.supported_by(self.offer_to(self.made_for()).capabilities()))
     }
 
     /// Returning sends the stream's graceful result.
@@ -259,9 +281,7 @@ impl ServerHandler for Handler {
         let full = || ErrorData::internal_error("too many clients wait for changes; try again later", None);
         let membership = self.hub().join(lists).ok_or_else(full)?;
         for uri in accepted.resource_subscriptions.iter().flatten() {
-            if !membership.watch(uri) {
-                return Err(ErrorData::invalid_params("this names more resources than one stream may", None));
-            }
+            membership.watch(uri).map_err(not_watched)?;
         }
         let telling = async {
             loop {
@@ -284,7 +304,7 @@ impl ServerHandler for Handler {
         request: GetTaskParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<GetTaskResult, ErrorData> {
-        self.tasks().get(&Principal::of(&cx), &request.task_id)
+        self.tasks().get(self.caller(&cx).as_ref(), &request.task_id)
     }
 
     async fn update_task(
@@ -292,7 +312,7 @@ impl ServerHandler for Handler {
         request: UpdateTaskParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.tasks().update(&Principal::of(&cx), &request.task_id, request.input_responses)
+        self.tasks().update(self.caller(&cx).as_ref(), &request.task_id, request.input_responses)
     }
 
     async fn cancel_task(
@@ -300,7 +320,7 @@ impl ServerHandler for Handler {
         request: CancelTaskParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<(), ErrorData> {
-        self.tasks().cancel(&Principal::of(&cx), &request.task_id)
+        self.tasks().cancel(self.caller(&cx).as_ref(), &request.task_id)
     }
 
     async fn list_skills(
@@ -308,6 +328,7 @@ impl ServerHandler for Handler {
         page: Option<PaginatedRequestParams>,
         cx: RequestContext<RoleServer>,
     ) -> Result<ListSkillsResult, ErrorData> {
+        self.offering("skills/list", &cx)?;
         self.plain("skills/list", "", &without_meta(&page.unwrap_or_default()), &cx).await
     }
 
@@ -316,6 +337,7 @@ impl ServerHandler for Handler {
         request: GetSkillRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<GetSkillResult, ErrorData> {
+        self.offering("skills/get", &cx)?;
         self.plain("skills/get", &request.uri, &without_meta(&request), &cx).await
     }
 
@@ -324,6 +346,7 @@ impl ServerHandler for Handler {
         request: ReadResourceDirectoryRequestParams,
         cx: RequestContext<RoleServer>,
     ) -> Result<ReadResourceDirectoryResult, ErrorData> {
+        self.offering("resources/directory/read", &cx)?;
         self.plain("resources/directory/read", &request.uri, &without_meta(&request), &cx).await
     }
 
@@ -333,15 +356,12 @@ impl ServerHandler for Handler {
         request: CustomRequest,
         cx: RequestContext<RoleServer>,
     ) -> Result<CustomResult, ErrorData> {
+        let offer = self.offer_to(self.caller(&cx).as_ref());
         match request.method.as_str() {
-            "tools/call" if self.offer().has("tools/call") => {
-                self.call_with_wrong_arguments(&request, &cx).await
-            }
+            "tools/call" if offer.has("tools/call") => self.call_with_wrong_arguments(&request, &cx).await,
             // A method of the other era is unknown in this one, whatever its parameters.
             "initialize" if !relay::is_modern(&cx) => Err(unfit("initialize")),
-            method if is_of_era(method, relay::is_modern(&cx)) && self.offer().has(method) => {
-                Err(unfit(method))
-            }
+            method if is_of_era(method, relay::is_modern(&cx)) && offer.has(method) => Err(unfit(method)),
             _ => Err(ErrorData::new(ErrorCode::METHOD_NOT_FOUND, request.method, None)),
         }
     }
@@ -379,6 +399,13 @@ fn is_of_era(method: &str, modern: bool) -> bool {
 
 fn unfit(method: &str) -> ErrorData {
     ErrorData::invalid_params(format!("the parameters do not fit `{method}`"), None)
+}
+
+fn not_watched(why: NotWatched) -> ErrorData {
+    match why {
+        NotWatched::UriTooLong | NotWatched::TooMany => ErrorData::invalid_params(why.to_string(), None),
+        NotWatched::Full => ErrorData::internal_error(why.to_string(), None),
+    }
 }
 
 fn no_such(method: &'static str) -> ErrorData {

@@ -45,6 +45,7 @@ use rmcp::transport::streamable_http_server::{
     SessionManager, StreamableHttpServerConfig, StreamableHttpService,
     session::{local::LocalSessionManager, never::NeverSessionManager},
 };
+use serde_json::value::RawValue;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::seal::Sealer;
@@ -52,23 +53,40 @@ use self::{
     edge::{Envelope, Route},
     handler::{Handler, RawArguments},
     offer::Offer,
-    recency::{InUse, Recency},
+    recency::{Claim, Holder, InUse, Recency, Share},
     refusal::Refusal,
 };
 use crate::{
     load::Instance,
     mount::Mount,
-    serve::{Gateway, RequestId, held::held},
+    serve::{
+        Gateway, Problem, RequestId,
+        caller::Caller,
+        held::held,
+        limit::RateHeaders,
+        ticket::{InRequest, Wanted},
+    },
 };
-
-/// More sessions than this one mount does not keep: rmcp needs about 50 KiB for each and has no cap itself.
-const SESSIONS_MAX: usize = 1024;
 
 /// A session that no request uses for this long ends. Long enough for a person to come back from lunch.
 const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
 
 /// Longest wait for one session to take note that it is closed.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// Lists that plugins may make call by call.
+const LISTS: [&str; 4] = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
+
+/// The methods that are calls of the plugin, beside such lists.
+const CALLS: [&str; 7] = [
+    "tools/call",
+    "prompts/get",
+    "resources/read",
+    "completion/complete",
+    "skills/list",
+    "skills/get",
+    "resources/directory/read",
+];
 
 /// The name of the header that carries a 2025 session.
 const SESSION: &str = "mcp-session-id";
@@ -118,29 +136,66 @@ impl McpDoor {
     ///
     /// Dropping the future is how a client's disconnect cancels a 2026-07-28 call: never spawn it away from
     /// its connection.
-    pub async fn handle(&self, parts: Parts, body: Bytes) -> Response<Body> {
+    ///
+    /// Refused as a problem is what is not MCP's: a call for which there is no leave.
+    pub(super) async fn handle(
+        &self,
+        gateway: &Gateway,
+        parts: Parts,
+        body: Bytes,
+    ) -> Result<Response<Body>, Problem> {
         let request_id = handler::request_id(&parts);
-        let answer = match parts.method {
-            Method::POST => self.post(parts, body, &request_id).await,
-            Method::GET => self.get(parts, &request_id).await,
-            Method::DELETE => self.delete(parts, &request_id).await,
-            _ => Err(Refusal::method_not_allowed("GET, POST, DELETE")),
+        let caller = parts.extensions.get::<Caller>().cloned();
+        let answering = async {
+            let session = self.check_session(&parts).await;
+            match (session, &parts.method) {
+                (Err(refusal), _) => Err(refusal.into()),
+                (Ok(()), &Method::POST) => self.post(gateway, parts, body, &request_id).await,
+                (Ok(()), &Method::GET) => self.get(parts, &request_id).await.map_err(Refused::from),
+                (Ok(()), &Method::DELETE) => self.delete(parts, &request_id).await.map_err(Refused::from),
+                _ => Err(Refusal::method_not_allowed("GET, POST, DELETE").into()),
+            }
         };
-        answer.unwrap_or_else(Refusal::into_response)
+        let answer = match caller {
+            Some(caller) => principal::on_behalf_of(caller, answering).await,
+            None => answering.await,
+        };
+        match answer {
+            Ok(response) => Ok(response),
+            Err(Refused::Here(refusal)) => Ok(refusal.into_response()),
+            Err(Refused::Before(problem)) => Err(problem),
+        }
+    }
+
+    /// A session is its principal's: who has come by another's id is told that there is no such session. It ends when its
+    /// principal may no longer use all of the server, because it goes on hearing of what it was opened for.
+    async fn check_session(&self, parts: &Parts) -> Result<(), Refusal> {
+        let Some(session) = parts.headers.get(SESSION).and_then(|id| id.to_str().ok()) else { return Ok(()) };
+        match self.recency.claim(session, &Holder::of(parts.extensions.get())) {
+            Claim::Fits => Ok(()),
+            Claim::AnothersSession => Err(Refusal::unknown_session(None)),
+            Claim::HasLess => {
+                tracing::debug!(session, "a session ends: its principal may use less than before");
+                self.close(session).await;
+                Err(Refusal::unknown_session(None))
+            }
+        }
     }
 
     async fn post(
         &self,
+        gateway: &Gateway,
         mut parts: Parts,
         body: Bytes,
         request_id: &RequestId,
-    ) -> Result<Response<Body>, Refusal> {
+    ) -> Result<Response<Body>, Refused> {
         edge::require_json(&parts.headers)?;
         let envelope = Envelope::read(&body)?;
         edge::require_known_version(&parts.headers, &envelope)?;
+        edge::require_agreement(&parts.headers, &envelope)?;
         let accepts = edge::accepted(&parts.headers);
         if !(accepts.json && accepts.event_stream) {
-            return Err(Refusal::not_acceptable(envelope.id));
+            return Err(Refusal::not_acceptable(envelope.id).into());
         }
         parts.headers.insert(header::ACCEPT, edge::ACCEPT_BOTH);
         if let Some(arguments) = envelope.arguments {
@@ -149,33 +204,88 @@ impl McpDoor {
         parts.extensions.insert(request_id.clone());
         let route = edge::route(&parts.headers, &envelope);
         let id = envelope.id.clone();
-        if route == Route::OpensSession && !self.has_room().await {
-            return Err(Refusal::too_many_sessions(id));
+        let sessions_max = gateway.served().settings.limits.sessions_max;
+        let holder = Holder::of(parts.extensions.get());
+        if route == Route::OpensSession && !self.has_room(sessions_max, &holder.share).await {
+            return Err(Refusal::too_many_sessions(id).into());
         }
+        let rates = self.ticket(gateway, &mut parts, &envelope, request_id)?;
+        let is_listening = envelope.method.as_deref() == Some("subscriptions/listen");
         let in_use = self.in_use(&parts).await;
         let request = Request::from_parts(parts, Full::new(body.clone()));
         let response = match route {
             Route::OneShot => self.one_shot.handle(request).await,
             Route::OpensSession | Route::Main => self.main.handle(request).await,
         };
-        let response = refusal::polish(response.map(Body::new), id, request_id).await;
+        let mut response = refusal::polish(response.map(Body::new), id, request_id).await;
+        if route == Route::OpensSession
+            && let Some(session) = response.headers().get(SESSION).and_then(|id| id.to_str().ok())
+        {
+            self.recency.opened(session, holder);
+        }
+        if let Some(rates) = rates {
+            rates.add_to(response.headers_mut());
+        }
+        if is_listening {
+            response.extensions_mut().insert(Listens);
+        }
         Ok(response.map(|body| held(body, in_use)))
     }
 
-    /// Makes room for one more session, if there is none, by ending the one that was left longest. `false`: every
-    /// one is in use.
-    async fn has_room(&self) -> bool {
+    /// Gets leave for the call that a message asks for, if it asks for one; the handler finds it in the request's parts.
+    /// Returns what the answer says of rates.
+    fn ticket(
+        &self,
+        gateway: &Gateway,
+        parts: &mut Parts,
+        envelope: &Envelope<'_>,
+        request_id: &RequestId,
+    ) -> Result<Option<RateHeaders>, Refused> {
+        let mount = self.handler.offer().mount.clone();
+        let lists = LISTS.iter().filter(|list| mount.manifest.is_dynamic(list));
+        let mut calls = CALLS.iter().chain(lists).copied();
+        let Some(method) = calls.find(|method| envelope.method.as_deref() == Some(method)) else {
+            return Ok(None);
+        };
+        let Some(caller) = parts.extensions.get::<Caller>() else { return Ok(None) };
+        let has_arguments = ["tools/call", "prompts/get"].contains(&method);
+        let told = envelope.arguments.filter(|_| has_arguments).or(envelope.params).map_or("", RawValue::get);
+        let wanted = Wanted {
+            server: &mount.instance.entry().name,
+            method,
+            subject: envelope.subject.as_deref().unwrap_or_default(),
+            arguments: told.as_bytes(),
+            door: "mcp",
+            request_id,
+        };
+        let ticket = gateway.served().tickets.issue(caller, wanted).map_err(Refused::Before)?;
+        let rates = ticket.rates();
+        parts.extensions.insert(InRequest::new(ticket));
+        Ok(Some(rates))
+    }
+
+    /// Makes room for one more session of `share`, if there is none, by ending the one that was left longest: of all, or of
+    /// its own if it has a quarter of them. `false`: each of those is in use. rmcp needs about 50 KiB for each, and has no
+    /// cap itself.
+    async fn has_room(&self, sessions_max: usize, share: &Share) -> bool {
         let idlest = {
             let sessions = self.sessions.sessions.read().await;
-            if sessions.len() < SESSIONS_MAX {
+            self.recency.tidy(sessions.keys().map(|id| &**id));
+            if sessions.len() < sessions_max {
                 return true;
             }
-            self.recency.idlest(sessions.keys().map(|id| &**id))
+            let share_max = (sessions_max / 4).max(1);
+            self.recency.makes_room(sessions.keys().map(|id| &**id), share, share_max)
         };
         let Some(idlest) = idlest else { return false };
-        tracing::debug!(session = idlest, "too many sessions: the one left longest ends");
-        let idlest = idlest.into();
-        let closing = self.sessions.close_session(&idlest);
+        tracing::debug!(session = idlest, "too many sessions: one that was left ends");
+        self.close(&idlest).await
+    }
+
+    /// Ends a session. `false`: it did not take note in time.
+    async fn close(&self, session: &str) -> bool {
+        let session = session.into();
+        let closing = self.sessions.close_session(&session);
         matches!(tokio::time::timeout(CLOSE_WAIT, closing).await, Ok(Ok(())))
     }
 
@@ -251,6 +361,11 @@ impl McpDoor {
         }
     }
 
+    /// Tells clients that what they see of lists may have changed.
+    pub(super) fn publish_all(&self) {
+        changes::publish_all(&self.handler);
+    }
+
     /// Ends `subscriptions/listen` streams with their result. Calls are still taken: of requests that have found this door
     /// before another took its place.
     pub fn end_streams(&self) {
@@ -280,6 +395,24 @@ impl McpDoor {
     /// Last step: cuts whatever rmcp still holds and cancels its calls. A reply not sent by now becomes a 500.
     pub fn shut(&self) {
         self.shut.cancel();
+    }
+}
+
+/// In the extensions of an answer that is a stream of changes, and not that of a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Listens;
+
+/// Who answers a request that goes no further.
+enum Refused {
+    /// The door, in JSON-RPC.
+    Here(Refusal),
+    /// What comes before every door.
+    Before(Problem),
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        Self::Here(refusal)
     }
 }
 

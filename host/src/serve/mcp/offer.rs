@@ -7,7 +7,7 @@
 use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rmcp::{
@@ -22,6 +22,7 @@ use serde_json::{Map, Value};
 use crate::{
     load::{Manifest, TaskSupport, ToolSpec},
     mount::Mount,
+    serve::caller::Caller,
 };
 
 /// Most entries in one page of a list.
@@ -42,7 +43,12 @@ pub(super) struct Offer {
     pub(super) resources: List<Resource>,
     pub(super) templates: List<ResourceTemplate>,
     by_name: HashMap<String, usize>,
+    /// What callers see who may not use all of it: for each view of the mount.
+    views: Mutex<Vec<Arc<Self>>>,
 }
+
+/// More views are not kept, as the mount does not keep more.
+const VIEWS_MAX: usize = 64;
 
 impl Offer {
     pub(super) fn new(mount: Arc<Mount>) -> Self {
@@ -62,8 +68,35 @@ impl Offer {
             resources: List::read(&manifest.resources),
             templates: List::read(&manifest.resource_templates),
             by_name,
+            views: Mutex::default(),
             mount,
         }
+    }
+
+    /// What `caller` gets of it: lists are prepared once for each set of tools, not for each caller.
+    pub(super) fn seen_by(self: &Arc<Self>, caller: &Caller) -> Arc<Self> {
+        self.seen_as(caller.access.view(&self.mount, &caller.principal))
+    }
+
+    /// Nothing of it, for whoever has not been let in.
+    pub(super) fn seen_by_nobody(self: &Arc<Self>) -> Arc<Self> {
+        self.seen_as(self.mount.seen(false, |_| false))
+    }
+
+    fn seen_as(self: &Arc<Self>, view: Arc<Mount>) -> Arc<Self> {
+        if Arc::ptr_eq(&view, &self.mount) {
+            return self.clone();
+        }
+        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(made) = views.iter().find(|made| Arc::ptr_eq(&made.mount, &view)) {
+            return made.clone();
+        }
+        if views.len() >= VIEWS_MAX {
+            views.clear();
+        }
+        let made = Arc::new(Self::new(view));
+        views.push(made.clone());
+        made
     }
 
     pub(super) fn tool(&self, name: &str) -> Option<Tool> {

@@ -79,6 +79,11 @@ impl Refusal {
         Self::new(StatusCode::BAD_REQUEST, error).with_id(id)
     }
 
+    pub(super) fn header_mismatch(text: &str, id: Option<MessageId>) -> Self {
+        let error = ErrorData::header_mismatch(text.to_owned(), None);
+        Self::new(StatusCode::BAD_REQUEST, error).with_id(id)
+    }
+
     pub(super) fn method_not_allowed(allow: &'static str) -> Self {
         let text =
             "MCP messages are sent by POST; GET opens the event stream of a 2025 session, DELETE ends it";

@@ -45,13 +45,17 @@ impl Session {
     }
 
     /// From here on the client is told of changes. What it watches goes through the answer.
-    pub(super) fn join(&self, hub: &Arc<Hub>, peer: &Peer<RoleServer>) -> Result<&Membership, ErrorData> {
+    pub(super) fn join(
+        &self,
+        hub: &Arc<Hub>,
+        lists: &[Change],
+        peer: &Peer<RoleServer>,
+    ) -> Result<&Membership, ErrorData> {
         if let Some(told) = self.told.get() {
             return Ok(&told.membership);
         }
-        let lists = [Change::Tools, Change::Prompts, Change::Resources];
         let full = || ErrorData::internal_error("too many clients wait for changes; try again later", None);
-        let membership = Arc::new(hub.join(lists).ok_or_else(full)?);
+        let membership = Arc::new(hub.join(lists.iter().cloned()).ok_or_else(full)?);
         let until = CancellationToken::new();
         let told = Told { membership: membership.clone(), _until: until.clone().drop_guard() };
         if self.told.set(told).is_ok() {

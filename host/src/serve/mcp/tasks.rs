@@ -1,8 +1,8 @@
 //! Calls that go on as tasks (`io.modelcontextprotocol/tasks`), in memory.
 //!
 //! In:   a running call and its options; the client's polls, answers and cancellations.
-//! Out:  the task's state, to the principal who started it and to nobody else.
-//! Never: more than [`TASKS_MAX`] at one mount, nor one without an end.
+//! Out:  the task's state, to the principal who started it, for as long as it may use the tool, and to nobody else.
+//! Never: more than [`TASKS_MAX`] at one mount, nor a quarter of them for one caller, nor one without an end.
 //!
 //! A task is not an open call: a drain does not wait for it, since nobody can fetch its result any more. It may go
 //! on while the drain waits for calls; what runs after that is cancelled and awaited by [`Tasks::stop`], before the
@@ -28,17 +28,20 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{outcome, principal::Principal, question};
+use super::{outcome, principal::Principal, question, recency::Share};
 use crate::{
     load::{AnswerStatus, ClientAnswer},
     serve::{
         RequestId,
         call::{RunningCall, Step},
+        caller::Caller,
     },
 };
 
 /// Most tasks that are kept at one mount, those included whose result waits to be fetched.
 const TASKS_MAX: usize = 1024;
+/// Most of them that are one caller's.
+const SHARE_MAX: usize = TASKS_MAX / 4;
 /// Longest life of a task.
 const TTL_MAX_MS: u64 = 24 * 60 * 60 * 1000;
 /// How long the call may take to end once its task is cancelled by a stop.
@@ -55,6 +58,8 @@ pub(super) struct Tasks {
 
 struct Owner {
     principal: Principal,
+    share: Share,
+    tool: String,
     /// rmcp forgets the task by then.
     until: Instant,
 }
@@ -93,18 +98,23 @@ impl Tasks {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether one more can be kept.
-    pub(super) fn has_room(&self) -> bool {
-        let mut owners = self.owners();
-        if owners.len() >= TASKS_MAX {
-            let now = Instant::now();
-            owners.retain(|_, owner| owner.until > now);
-        }
-        owners.len() < TASKS_MAX && !self.stop.is_cancelled()
+    /// Whether one more of `caller` can be kept.
+    pub(super) fn has_room(&self, caller: Option<&Caller>) -> bool {
+        !self.stop.is_cancelled() && has_room(&mut self.owners(), &Share::of(caller))
     }
 
-    /// Goes on with a call behind a task.
-    pub(super) fn start(&self, principal: Principal, becoming: Becoming) -> CreateTaskResult {
+    /// Goes on with a call behind a task. Drops the call if others have taken the last place meanwhile.
+    pub(super) fn start(
+        &self,
+        caller: Option<&Caller>,
+        becoming: Becoming,
+    ) -> Result<CreateTaskResult, ErrorData> {
+        let share = Share::of(caller);
+        // One at a time from here on: calls that begin at once all find room for their tasks.
+        let mut owners = self.owners();
+        if self.stop.is_cancelled() || !has_room(&mut owners, &share) {
+            return Err(full());
+        }
         let wishes: Wishes = serde_json::from_slice(&becoming.options).unwrap_or_default();
         let mut options = TaskOptions::new();
         let ttl = wishes.ttl_ms.or(options.ttl_ms).unwrap_or(TTL_MAX_MS).clamp(1, TTL_MAX_MS);
@@ -112,6 +122,7 @@ impl Tasks {
         options.poll_interval_ms = wishes.poll_interval_ms.or(options.poll_interval_ms);
         options.status_message = wishes.status_message;
         let ttl = Duration::from_millis(ttl);
+        let tool = becoming.tool.clone();
         let (running, stop) = (self.running.clone(), self.stop.clone());
         let task = self.manager.spawn(options, |context| {
             Box::pin(running.track_future(async move {
@@ -124,36 +135,40 @@ impl Tasks {
             }))
         });
         // rmcp keeps a result for as long again as the task may run.
-        let owner = Owner { principal, until: Instant::now() + ttl * 2 };
-        self.owners().insert(task.task_id.clone(), owner);
-        CreateTaskResult::new(task)
+        let owner = Owner { principal: Principal::of(caller), share, tool, until: Instant::now() + ttl * 2 };
+        owners.insert(task.task_id.clone(), owner);
+        Ok(CreateTaskResult::new(task))
     }
 
-    pub(super) fn get(&self, principal: &Principal, id: &str) -> Result<GetTaskResult, ErrorData> {
-        self.check_owner(principal, id)?;
+    pub(super) fn get(&self, caller: Option<&Caller>, id: &str) -> Result<GetTaskResult, ErrorData> {
+        self.check_owner(caller, id)?;
         self.manager.get_task(id).map(GetTaskResult::new)
     }
 
     pub(super) fn update(
         &self,
-        principal: &Principal,
+        caller: Option<&Caller>,
         id: &str,
         responses: InputResponses,
     ) -> Result<(), ErrorData> {
-        self.check_owner(principal, id)?;
+        self.check_owner(caller, id)?;
         // What is no answer leaves the question open.
         let answers = responses.into_iter().filter(|(_, value)| question::of_result(value.clone()).is_some());
         self.manager.update_task(id, answers)
     }
 
-    pub(super) fn cancel(&self, principal: &Principal, id: &str) -> Result<(), ErrorData> {
-        self.check_owner(principal, id)?;
+    pub(super) fn cancel(&self, caller: Option<&Caller>, id: &str) -> Result<(), ErrorData> {
+        self.check_owner(caller, id)?;
         self.manager.cancel_task(id)
     }
 
-    /// Another's task is answered like one that never was: ids are not to be guessed.
-    fn check_owner(&self, principal: &Principal, id: &str) -> Result<(), ErrorData> {
-        if self.owners().get(id).is_some_and(|owner| owner.principal == *principal) {
+    /// Another's task is answered like one that never was: ids are not to be guessed. So is one of a tool that its owner may
+    /// not use any more.
+    fn check_owner(&self, caller: Option<&Caller>, id: &str) -> Result<(), ErrorData> {
+        let principal = Principal::of(caller);
+        let may_call = |tool: &str| caller.is_none_or(|caller| caller.may_call(tool));
+        let owners = self.owners();
+        if owners.get(id).is_some_and(|owner| owner.principal == principal && may_call(&owner.tool)) {
             return Ok(());
         }
         let id: String = id.chars().take(64).collect();
@@ -168,6 +183,17 @@ impl Tasks {
             tracing::warn!(tasks = self.running.len(), "tasks did not end in time");
         }
     }
+}
+
+fn has_room(owners: &mut HashMap<String, Owner>, share: &Share) -> bool {
+    let now = Instant::now();
+    owners.retain(|_, owner| owner.until > now);
+    owners.len() < TASKS_MAX && owners.values().filter(|owner| owner.share == *share).count() < SHARE_MAX
+}
+
+/// There is no room for one more.
+pub(super) fn full() -> ErrorData {
+    ErrorData::internal_error("this server keeps as many tasks as it may; try again later", None)
 }
 
 fn expired() -> TaskExit {
@@ -227,4 +253,71 @@ fn status_message(method: &str, params: &[u8]) -> Option<String> {
     let params: Value =
         (method == "notifications/progress").then(|| serde_json::from_slice(params).ok())??;
     Some(params["message"].as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        config::{ApiKey, Auth, Digest, Guards, Scope, ServerName},
+        serve::{access::Access, auth},
+    };
+
+    fn caller(key: &str, scopes: &[&str]) -> Caller {
+        let scopes: Vec<Scope> =
+            scopes.iter().map(|text| Scope::parse(text).expect("the test's own scope")).collect();
+        let (name, id, sha256) = (key.into(), key.into(), Digest::of(key.as_bytes()));
+        let keys = vec![ApiKey { name, id, sha256, scopes: scopes.clone() }];
+        let server = ServerName::parse("calc").expect("the test's own name");
+        let access = Access::of(&server, &Guards::new(), &Auth { keys, ..Auth::default() });
+        Caller {
+            principal: Arc::new(auth::Principal::of_key(key, &scopes)),
+            access: Arc::new(access),
+            address: None,
+        }
+    }
+
+    fn keep(tasks: &Tasks, id: &str, caller: &Caller, until: Instant) {
+        let (principal, share) = (Principal::of(Some(caller)), Share::of(Some(caller)));
+        tasks.owners().insert(id.into(), Owner { principal, share, tool: "add".into(), until });
+    }
+
+    #[test]
+    fn a_task_is_its_owners_for_as_long_as_they_may_use_its_tool() {
+        let (tasks, ada) = (Tasks::default(), caller("ada", &["calc:add"]));
+        keep(&tasks, "sum", &ada, Instant::now() + Duration::from_millis(TTL_MAX_MS));
+        let check = |caller: &Caller, id: &str, expected: Result<(), &str>| {
+            let refused = tasks.check_owner(Some(caller), id).map_err(|error| error.message.into_owned());
+            assert_eq!(refused, expected.map_err(str::to_owned), "{caller:?} {id}");
+        };
+        check(&ada, "sum", Ok(()));
+        check(&caller("ada", &["calc"]), "sum", Ok(()));
+        check(&caller("ada", &["calc:erase"]), "sum", Err("unknown task: sum"));
+        check(&caller("eve", &["calc"]), "sum", Err("unknown task: sum"));
+        check(&ada, "other", Err("unknown task: other"));
+    }
+
+    #[test]
+    fn one_caller_cannot_keep_all_tasks() {
+        let (tasks, ada, bob) = (Tasks::default(), caller("ada", &["calc"]), caller("bob", &["calc"]));
+        let now = Instant::now();
+        for number in 0..SHARE_MAX {
+            assert!(tasks.has_room(Some(&ada)), "{number}");
+            keep(&tasks, &number.to_string(), &ada, now + Duration::from_millis(TTL_MAX_MS));
+        }
+        assert!(!tasks.has_room(Some(&ada)) && tasks.has_room(Some(&bob)));
+        keep(&tasks, "0", &ada, now);
+        assert!(tasks.has_room(Some(&ada)), "one is over");
+        for number in SHARE_MAX..TASKS_MAX + 1 {
+            keep(
+                &tasks,
+                &number.to_string(),
+                &caller(&number.to_string(), &[]),
+                now + Duration::from_millis(TTL_MAX_MS),
+            );
+        }
+        assert!(!tasks.has_room(Some(&bob)), "there are as many as may be");
+    }
 }

@@ -1,11 +1,14 @@
 //! Requests through the whole router, to a gateway whose servers did not start.
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::*;
-use crate::{mount::tests::failed, serve::state::tests::gateway};
+use crate::{
+    mount::{MountTable, tests::failed},
+    serve::state::tests::gateway,
+};
 
 /// A gateway with one failed server at `/greet`.
 fn with_a_failed_server() -> Arc<Gateway> {

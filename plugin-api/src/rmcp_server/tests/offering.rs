@@ -7,7 +7,7 @@ use rmcp::{
 use serde_json::json;
 
 use super::{Context, said, shop::Shop, start};
-use crate::{CallInfo, testing::Client};
+use crate::{CallInfo, Principal, testing::Client};
 
 #[test]
 fn the_manifest_is_what_the_server_says_over_all_its_pages() {
@@ -48,7 +48,7 @@ fn the_handler_sees_the_client_behind_the_gateway() {
         client_info: Some(json!({ "name": "inspector", "version": "1" })),
         log_level: Some("notice".into()),
         trace: Some(json!({ "traceparent": traceparent })),
-        principal: Some(json!({ "sub": "ada" })),
+        principal: Some(Principal { id: "key:ada".into() }),
         ..CallInfo::default()
     });
     assert_eq!(
@@ -56,7 +56,7 @@ fn the_handler_sees_the_client_behind_the_gateway() {
         json!({
             "client": "inspector", "version": "2026-07-28", "session": "2025-11-25",
             "capabilities": { "elicitation": { "form": {}, "url": {} } },
-            "level": "notice", "traceparent": traceparent, "principal": { "sub": "ada" },
+            "level": "notice", "traceparent": traceparent, "principal": { "id": "key:ada" },
         })
     );
 }

@@ -128,3 +128,49 @@ async fn an_unknown_version_is_answered_with_the_known_ones() {
     assert_eq!(answer["error"]["data"]["requested"], "2031-01-01");
     assert_eq!(answer["error"]["data"]["supported"].as_array().map(Vec::len), Some(5));
 }
+
+#[test]
+fn a_call_is_about_what_its_method_takes() {
+    let check = |method: &str, expected: &str| {
+        let body = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"{method}","params":{{"name":"n","uri":"test://u"}}}}"#
+        );
+        let envelope = Envelope::read(body.as_bytes()).expect("a message");
+        assert_eq!(envelope.subject.as_deref(), Some(expected), "{method}");
+    };
+    check("tools/call", "n");
+    check("prompts/get", "n");
+    check("resources/read", "test://u");
+    check("resources/directory/read", "test://u");
+    check("skills/get", "test://u");
+}
+
+#[test]
+fn headers_say_what_the_body_says_and_say_it_once() {
+    let call =
+        r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"Gr\u00fc\u00df","uri":"x"}}"#;
+    let read = r#"{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"name":"x","uri":"test://a"}}"#;
+    let check = |body: &str, pairs: &[(&str, &str)], expected: bool| {
+        let envelope = Envelope::read(body.as_bytes()).expect("a message");
+        let mut all = HeaderMap::new();
+        for (name, value) in pairs {
+            all.append(HeaderName::try_from(*name).expect("a name"), value.parse().expect("a value"));
+        }
+        assert_eq!(require_agreement(&all, &envelope).is_ok(), expected, "{pairs:?}");
+    };
+    check(call, &[], true);
+    check(call, &[("mcp-method", "tools/call"), ("mcp-name", "=?base64?R3LDvMOf?=")], true);
+    check(read, &[("mcp-name", "test://a")], true);
+    check(read, &[("mcp-name", "x")], false);
+    check(call, &[("mcp-name", "harmless")], false);
+    check(call, &[("mcp-name", "=?base64?***?=")], false);
+    check(call, &[("mcp-method", "tools/list")], false);
+    check(call, &[("mcp-method", "Tools/Call")], false);
+    for twice in ["mcp-protocol-version", "mcp-session-id", "mcp-method", "mcp-name"] {
+        check(
+            r#"{"jsonrpc":"2.0","id":1,"method":"a","params":{"name":"a"}}"#,
+            &[(twice, "a"), (twice, "a")],
+            false,
+        );
+    }
+}
