@@ -6,18 +6,25 @@
 mod prepare;
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     time::{Duration, Instant},
 };
 
 use crate::{
-    cargo::workspace,
+    artifacts::lock,
+    cargo::{Workspace, workspace},
     failure::{Failure, Result, cannot_start},
     gateway::Gateway,
+    issuer::Issuer,
 };
+
+/// What the authorization server grants: the scopes of the servers in `gateway_oauth.toml`, one of them only to a client that
+/// comes again.
+const SCOPES: [&str; 3] = ["greet", "math", "math:extra?"];
 
 /// Longest one group may take. A group that is stuck must not hold up the rest.
 const GROUP_LIMIT: Duration = Duration::from_secs(180);
@@ -26,7 +33,19 @@ const GROUP_LIMIT: Duration = Duration::from_secs(180);
 struct Group {
     name: &'static str,
     runtime: Runtime,
+    gateway: Config,
     script: &'static str,
+}
+
+/// The file that the gateway is started on for a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Config {
+    /// `gateway.toml`: everybody may do everything.
+    Open,
+    /// `gateway_keys.toml`: who shows no key may use one server.
+    Keys,
+    /// `gateway_oauth.toml`, with an authorization server.
+    OAuth,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,15 +58,22 @@ enum Runtime {
 const PYTHON_2: Runtime = Runtime::Python("requirements-mcp-2.txt");
 const PYTHON_1: Runtime = Runtime::Python("requirements-mcp-1.txt");
 
-const GROUPS: [Group; 7] = [
-    Group { name: "python-2", runtime: PYTHON_2, script: "python_2.py" },
-    Group { name: "python-2-asks", runtime: PYTHON_2, script: "python_2_asks.py" },
-    Group { name: "python-1", runtime: PYTHON_1, script: "python_1.py" },
-    Group { name: "typescript-1", runtime: Runtime::Node, script: "typescript_1.mjs" },
-    Group { name: "typescript-2", runtime: Runtime::Node, script: "typescript_2.mjs" },
-    Group { name: "openapi", runtime: PYTHON_2, script: "openapi.py" },
-    Group { name: "browser", runtime: Runtime::Node, script: "browser.mjs" },
+const GROUPS: [Group; 10] = [
+    group("python-2", PYTHON_2, Config::Open, "python_2.py"),
+    group("python-2-asks", PYTHON_2, Config::Open, "python_2_asks.py"),
+    group("python-1", PYTHON_1, Config::Open, "python_1.py"),
+    group("typescript-1", Runtime::Node, Config::Open, "typescript_1.mjs"),
+    group("typescript-2", Runtime::Node, Config::Open, "typescript_2.mjs"),
+    group("openapi", PYTHON_2, Config::Open, "openapi.py"),
+    group("browser", Runtime::Node, Config::Open, "browser.mjs"),
+    group("browser-keys", Runtime::Node, Config::Keys, "browser_keys.mjs"),
+    group("oauth-python-2", PYTHON_2, Config::OAuth, "oauth_python_2.py"),
+    group("oauth-typescript", Runtime::Node, Config::OAuth, "oauth_typescript.mjs"),
 ];
+
+const fn group(name: &'static str, runtime: Runtime, gateway: Config, script: &'static str) -> Group {
+    Group { name, runtime, gateway, script }
+}
 
 /// `e2e [--url URL] [GROUP..]`.
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -57,25 +83,90 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let folder = workspace.target.join("e2e");
     prepare::folder(&workspace, &folder, &tools, &asked.groups)?;
 
-    let gateway = match asked.url {
-        Some(_) => None,
-        None => Some(Gateway::start(&workspace, &folder)?),
-    };
-    let url = asked.url.unwrap_or_else(|| gateway.as_ref().map(Gateway::url).unwrap_or_default());
     let mut tally = Tally::default();
-    for group in asked.groups {
-        println!("\n{}", group.name);
-        tally.run(group, &tools.command(group, &folder, &url));
-    }
-    if let Some(gateway) = gateway {
-        println!("\ngateway");
-        match gateway.stop() {
-            Ok(()) => tally.take("ok   ends with exit code 0 on SIGTERM"),
-            Err(error) => tally.take(&format!("FAIL ends with exit code 0 on SIGTERM: {error}")),
+    for config in [Config::Open, Config::Keys, Config::OAuth] {
+        let groups: Vec<&Group> = asked.groups.iter().copied().filter(|g| g.gateway == config).collect();
+        if groups.is_empty() {
+            continue;
+        }
+        let started = match asked.url {
+            Some(_) => None,
+            None => Some(Started::start(&workspace, &folder, config)?),
+        };
+        let own = started.as_ref().map(|started| started.gateway.url());
+        let url = asked.url.clone().or(own).unwrap_or_default();
+        for group in groups {
+            println!("\n{}", group.name);
+            tally.run(group, &tools.command(group, &folder, &url));
+        }
+        if let Some(started) = started {
+            println!("\ngateway");
+            match started.gateway.stop() {
+                Ok(()) => tally.take("ok   ends with exit code 0 on SIGTERM"),
+                Err(error) => tally.take(&format!("FAIL ends with exit code 0 on SIGTERM: {error}")),
+            }
+            if let Some(begins) = config.credentials_begin() {
+                tally.take(&no_credential_in(&folder.join(config.file()).with_extension("log"), begins)?);
+            }
         }
     }
     println!("\n{} passed, {} failed", tally.passed, tally.failed);
     if tally.failed == 0 { Ok(()) } else { Err(Failure::Work("some checks failed".into())) }
+}
+
+impl Config {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Open => "gateway.toml",
+            Self::Keys => "gateway_keys.toml",
+            Self::OAuth => "gateway_oauth.toml",
+        }
+    }
+
+    /// What every key or token that clients of such a gateway show begins with; `None`: they show none.
+    fn credentials_begin(self) -> Option<&'static str> {
+        match self {
+            Self::Open => None,
+            Self::Keys => Some("mgw_e2e"),
+            // `{"` in base64.
+            Self::OAuth => Some("eyJ"),
+        }
+    }
+}
+
+/// The line of a check that no key or token, which begins like that, is in a log that tells everything that can be told.
+fn no_credential_in(log: &Path, begins: &str) -> Result<String> {
+    let what = "no key or token in its log";
+    let text = fs::read_to_string(log).map_err(|e| Failure::at("cannot read", log, e))?;
+    let lines = text.lines().count();
+    Ok(match text.lines().find(|line| line.contains(begins)) {
+        Some(line) => format!("FAIL {what}: {line}"),
+        None if !text.contains("\"level\":\"DEBUG\"") => format!("FAIL {what}: it does not tell everything"),
+        None => format!("ok   {what} ({lines} lines)"),
+    })
+}
+
+/// What runs while groups are checked.
+struct Started {
+    gateway: Gateway,
+    /// Ends when dropped, after the gateway.
+    _issuer: Option<Issuer>,
+}
+
+impl Started {
+    fn start(workspace: &Workspace, folder: &Path, config: Config) -> Result<Self> {
+        let issuer = (config == Config::OAuth).then(|| issuer(workspace)).transpose()?;
+        let variables: Vec<_> = issuer.iter().map(|issuer| ("ISSUER", issuer.url())).collect();
+        let gateway = Gateway::start_on(workspace, folder, config.file(), &variables)?;
+        Ok(Self { gateway, _issuer: issuer })
+    }
+}
+
+fn issuer(workspace: &Workspace) -> Result<Issuer> {
+    let _lock = lock(workspace)?;
+    let mut build = workspace.cargo("build");
+    let built = workspace.build(build.args(["-p", "tests", "--bin", "authorization_server"]))?;
+    Issuer::start(built.program("authorization_server")?, &SCOPES)
 }
 
 struct Asked {
@@ -99,8 +190,17 @@ impl Asked {
                 Failure::Usage(format!("`e2e` knows no group `{arg}`; there are {names}"))
             })?);
         }
-        if asked.groups.is_empty() {
-            asked.groups = GROUPS.iter().collect();
+        let open = |group: &&Group| group.gateway == Config::Open;
+        match (&asked.url, asked.groups.is_empty()) {
+            (None, true) => asked.groups = GROUPS.iter().collect(),
+            // One that runs knows other keys and authorization servers, or none.
+            (Some(_), true) => asked.groups = GROUPS.iter().filter(open).collect(),
+            (Some(_), false) if !asked.groups.iter().all(open) => {
+                return Err(Failure::Usage(
+                    "the groups of keys and OAuth start gateways of their own: no `--url`".into(),
+                ));
+            }
+            (_, false) => {}
         }
         Ok(asked)
     }

@@ -16,7 +16,8 @@ use crate::{
     failure::{Failure, Result, cannot_start, succeed},
 };
 
-const START_LIMIT: Duration = Duration::from_secs(30);
+/// Under valgrind everything takes fifty times as long.
+const START_LIMIT: Duration = Duration::from_secs(120);
 const STOP_LIMIT: Duration = Duration::from_secs(40);
 
 /// A gateway that runs until `stop`, or until this is dropped.
@@ -28,17 +29,39 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Builds and starts it; returns when it says that it is ready.
+    /// Builds it and starts it on `gateway.toml`; returns when it says that it is ready.
     pub(crate) fn start(workspace: &Workspace, folder: &Path) -> Result<Self> {
+        Self::start_on(workspace, folder, "gateway.toml", &[])
+    }
+
+    /// As [`Gateway::start`], on another file in `folder`, which may use these variables and `GATEWAY_ADDRESS`.
+    pub(crate) fn start_on(
+        workspace: &Workspace,
+        folder: &Path,
+        config: &str,
+        variables: &[(&str, &str)],
+    ) -> Result<Self> {
         let program = build_and_install(workspace, Profile::Dev, &folder.join("plugins"))?;
+        let log = folder.join(config).with_extension("log");
+        Self::start_by(Command::new(program), folder, config, variables, log)
+    }
+
+    /// Starts the one that `command` runs if it is given further arguments, as [`Gateway::start_on`].
+    pub(crate) fn start_by(
+        mut command: Command,
+        folder: &Path,
+        config: &str,
+        variables: &[(&str, &str)],
+        log: PathBuf,
+    ) -> Result<Self> {
         let address = free_address()?;
-        let log = folder.join("gateway.log");
         let log_file = File::create(&log).map_err(|e| Failure::at("cannot create", &log, e))?;
         let log_file_2 = log_file.try_clone().map_err(|e| Failure::at("cannot share", &log, e))?;
-        let mut command = Command::new(program);
         command
             .current_dir(folder)
-            .args(["serve", "--config", "gateway.toml", "--listen", &address.to_string()])
+            .args(["serve", "--config", config, "--listen", &address.to_string()])
+            .env("GATEWAY_ADDRESS", address.to_string())
+            .envs(variables.iter().copied())
             .stdin(std::process::Stdio::null())
             .stdout(log_file)
             .stderr(log_file_2);
@@ -52,13 +75,22 @@ impl Gateway {
         format!("http://{}", self.address)
     }
 
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_LIMIT;
         while Instant::now() < deadline {
             if let Some(status) = self.ended() {
                 return Err(self.failure(&format!("ended while starting ({status})")));
             }
-            if status_line(self.address).is_ok_and(|line| line.contains(" 200")) {
+            // It listens before it answers, so that one question is enough.
+            if status_line(self.address, START_LIMIT).is_ok_and(|line| line.contains(" 200")) {
                 return Ok(());
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -107,8 +139,7 @@ fn free_address() -> Result<SocketAddr> {
 }
 
 /// The first line of the answer to `GET /readyz`.
-fn status_line(address: SocketAddr) -> std::io::Result<String> {
-    let limit = Duration::from_secs(2);
+fn status_line(address: SocketAddr, limit: Duration) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, limit)?;
     stream.set_read_timeout(Some(limit))?;
     write!(stream, "GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;

@@ -5,6 +5,7 @@
 //! Fails: with one line on stderr and exit code 1; 2 for a command line that it does not understand.
 
 mod artifacts;
+mod bench;
 mod cargo;
 mod check;
 mod conformance;
@@ -12,6 +13,8 @@ mod e2e;
 mod failure;
 mod fuzz;
 mod gateway;
+mod issuer;
+mod schemathesis;
 mod soak;
 mod swaps;
 mod tools;
@@ -36,6 +39,8 @@ usage: cargo xtask VERB
   conformance [--url URL] [SUITE..]
                              the official MCP conformance suite against the everything plugin in the gateway, or
                              against the MCP endpoint at URL; fetches Node, with Python 3.11, if there is no Node 22
+  schemathesis [SECONDS]     requests made up from /openapi.json against a gateway, for 20 seconds, and against one that
+                             asks for a key: every answer as the document says; needs Python 3.11
   fuzz [SECONDS]             the vetting of libraries against a fuzzer, for 600 seconds; needs cargo-fuzz and g++
   soak [--rounds N] [--valgrind]
                              load, call and unload greet and the fixture uses_everything, N times each (10,000), in a
@@ -43,6 +48,10 @@ usage: cargo xtask VERB
                              in fewer rounds, for a minute
   swaps [TIMES]              one build of greet for another, 1,000 times, in a release build under a load of 64
                              connections through every door: no call may fail, every old library has to be gone
+  bench [--instructions] [--rounds N]
+                             what a request costs with and without keys, tokens, limits, audit and log lines, in a
+                             release build: CPU time, of 16 connections, in N rounds of a second for each (15); or
+                             instructions, of one connection, under valgrind, N times (1)
   artifacts [--out DIR]      what the tests open: every plugin, every fixture, the gateway, and variants of some with
                              other versions of plugin-api, in DIR (target/test-artifacts), which is the last line
                              on stdout
@@ -75,8 +84,10 @@ fn dispatch(verb: &str, args: Vec<String>) -> Result<()> {
         "e2e" => e2e::run(&args),
         "conformance" => conformance::run(&args),
         "fuzz" => fuzz::run(&args),
+        "schemathesis" => schemathesis::run(&args),
         "soak" => soak::soak(&args),
         "swaps" => swaps::swaps(&args),
+        "bench" => bench::bench(&args),
         "vendor-ui" => vendor::vendor_ui(&args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -119,6 +119,18 @@ pub(crate) fn virtual_environment(python: &Path, environment: &Path, what: &[&st
     )
 }
 
+/// The virtual environment with what `folder/requirements` lists, beside that file. What is already there and right stays.
+pub(crate) fn environment(folder: &Path, python: &Path, requirements: &str) -> Result<PathBuf> {
+    let list = folder.join(requirements);
+    let wanted = fs::read(&list).map_err(|e| Failure::at("cannot read", &list, e))?;
+    let environment = list.with_extension("venv");
+    once(&wanted, &environment, || {
+        eprintln!("==> installing {requirements}");
+        virtual_environment(python, &environment, &["--no-deps", "-r", &list.to_string_lossy()])
+    })?;
+    Ok(environment)
+}
+
 /// Does `install` unless it was done, to its end, for the same `wanted`.
 pub(crate) fn once(wanted: &[u8], installed: &Path, install: impl FnOnce() -> Result<()>) -> Result<()> {
     let stamp = installed.join(".installed-from");

@@ -1,9 +1,6 @@
 //! What the checks need: Node, Python, Chromium, and the pinned packages, which go under target/e2e.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::{Group, Program, Runtime};
 use crate::{
@@ -39,7 +36,7 @@ pub(super) fn tools(workspace: &Workspace, groups: &[&Group]) -> Result<Tools> {
     if node.is_none() && uses(|g| g.runtime == Runtime::Node) {
         missing.push("Node 22 or newer (node, npm), or a Python to install it with");
     }
-    if chromium.is_none() && uses(|g| g.name == "browser") {
+    if chromium.is_none() && uses(|g| g.name.starts_with("browser")) {
         missing.push("Chromium (chromium, or $CHROMIUM)");
     }
     if !missing.is_empty() {
@@ -56,22 +53,14 @@ pub(super) fn folder(workspace: &Workspace, folder: &Path, tools: &Tools, groups
     tools::copy_files(&workspace.root.join("tests/e2e"), folder)?;
     for group in groups {
         match (group.runtime, &tools.python, &tools.node) {
-            (Runtime::Python(requirements), Some(python), _) => environment(folder, python, requirements)?,
+            (Runtime::Python(requirements), Some(python), _) => {
+                tools::environment(folder, python, requirements)?;
+            }
             (Runtime::Node, _, Some(node)) => node.install_packages(folder)?,
             (Runtime::Python(_) | Runtime::Node, _, _) => {}
         }
     }
     Ok(())
-}
-
-fn environment(folder: &Path, python: &Path, requirements: &str) -> Result<()> {
-    let list = folder.join(requirements);
-    let wanted = fs::read(&list).map_err(|e| Failure::at("cannot read", &list, e))?;
-    let environment = list.with_extension("venv");
-    tools::once(&wanted, &environment, || {
-        eprintln!("==> installing {requirements}");
-        tools::virtual_environment(python, &environment, &["--no-deps", "-r", &list.to_string_lossy()])
-    })
 }
 
 impl Tools {
