@@ -113,12 +113,11 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
     let served = {
         let _runtime = runtime.enter();
         gateway.install(table);
-        announce(config, &gateway, admin.as_ref(), began.elapsed());
         let terms = Terms {
             limits: ConnectionLimits::of(&config.limits),
             tls: config.tls.as_ref().map(TlsSwitch::new),
         };
-        let doors = Doors { listening, admin, control, terms };
+        let doors = Doors { listening, admin, control, terms, began };
         doors.serve_until(stop, &runtime, Reloading { origin, loader }, &gateway, &retirements)
     };
     unload::unload_all(&gateway.running());
@@ -142,6 +141,8 @@ struct Doors {
     admin: Option<Listening>,
     control: Option<ControlSocket>,
     terms: Terms,
+    /// When the gateway was started.
+    began: Instant,
 }
 
 /// What reloads begin with.
@@ -160,10 +161,13 @@ impl Doors {
         gateway: &Arc<Gateway>,
         retirements: &Arc<Retirements>,
     ) -> Result<(), RunError> {
+        let (config, admin) = (origin.config().clone(), self.admin.as_ref().map(Listening::address));
         let reloader = Reloader::start(origin, loader, gateway, &self.terms, retirements, runtime.handle())?;
         let mut serving = vec![self.listening.serve(gateway, &self.terms)?];
         serving.extend(self.admin.map(|admin| admin.serve_operators(gateway, &self.terms)).transpose()?);
         serving.extend(self.control.as_mut().map(|control| control.serve(gateway)).transpose()?);
+        // Not before whoever hears of it can ask for something, a reload among it.
+        announce(&config, gateway, admin, self.began.elapsed());
         let stopped = runtime.block_on(async {
             let ended = tokio::select! {
                 _ = stop.changed() => Ok(()),
@@ -255,12 +259,10 @@ fn warnings(config: &Config) -> Vec<&'static str> {
 }
 
 /// Says that everything is up: to a person on a terminal, and to the log.
-fn announce(config: &Config, gateway: &Gateway, admin: Option<&Listening>, took: Duration) {
+fn announce(config: &Config, gateway: &Gateway, admin: Option<SocketAddr>, took: Duration) {
     let startup_ms = took.as_micros() as f64 / 1000.0;
     let (servers, base) = (&*gateway.mounted(), &*gateway.base_url());
     let failed = servers.iter().filter(|mounted| mounted.failure().is_some()).count();
-    // Port 0 is none that anybody could find.
-    let admin = admin.map(Listening::address);
     if io::stderr().is_terminal() {
         // Nobody can be told that stderr is gone.
         let _ = write!(io::stderr(), "{}", Banner { servers, config, base, admin, took });
