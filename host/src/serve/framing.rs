@@ -12,6 +12,7 @@ pub(super) fn is_ambiguous(uri: &Uri, headers: &HeaderMap) -> Option<&'static st
         if !is_chunked || encodings.next().is_some() {
             return Some("its `transfer-encoding` is not `chunked` alone");
         }
+        // hyper takes the length out before anybody sees it, and closes after the answer. Should it ever leave it in, this holds.
         if headers.contains_key(header::CONTENT_LENGTH) {
             return Some("it has both `transfer-encoding` and `content-length`");
         }

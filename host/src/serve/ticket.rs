@@ -108,6 +108,8 @@ impl Tickets {
         let slot = match self.audit.reserve() {
             Ok(slot) => Some(slot),
             Err(_) if self.audit.is_required() => {
+                // The refusal cannot be recorded either; once the file is written again it tells of it.
+                self.audit.count_lost();
                 let detail = "the call was not made, because it cannot be recorded at the moment";
                 return Err(Problem::new(ProblemCode::AuditUnavailable, detail).retry_after(5));
             }
