@@ -470,7 +470,7 @@ fn carets_line_up_under_tabs_wide_characters_and_long_lines() {
     assert_snapshot!(problems("[\"日本\"]\n"), @r#"
     gateway.toml:1:2: unknown key `日本`
     1 | ["日本"]
-      |  ^^^^^^ known here: `listen`, `http`, `tls`, `auth`, `limits`, `audit`, `shutdown`, `log`, `admin`, `plugins`, `server`
+      |  ^^^^^^ known here: `listen`, `http`, `tls`, `auth`, `limits`, `audit`, `shutdown`, `log`, `admin`, `metrics`, `plugins`, `server`
     "#);
     let long = format!(
         "server = [{{ name = \"{}\", plugin = \"a.so\", prefix = \"x\", threads = 1 }}]",

@@ -19,7 +19,10 @@ use tests::{Answer, Gateway};
 /// Both places at which a mount speaks MCP.
 const DOORS: [&str; 2] = ["/greet/mcp", "/greet"];
 
-async fn client(url: String, lifecycle: ClientLifecycleMode) -> Result<RunningService<RoleClient, ()>> {
+pub(super) async fn client(
+    url: String,
+    lifecycle: ClientLifecycleMode,
+) -> Result<RunningService<RoleClient, ()>> {
     Ok(().serve_with_lifecycle(StreamableHttpClientTransport::from_uri(url), lifecycle).await?)
 }
 

@@ -10,7 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Admin, Config, Http, Log, LogFormat, Plugins, ServerEntry, Shutdown, duration::WrittenDuration};
+use super::{
+    Admin, Config, Http, Log, LogFormat, Metrics, Plugins, ServerEntry, Shutdown, duration::WrittenDuration,
+};
 
 pub(super) use access::{AuthTable, CertificateTable, IssuerTable, KeyTable, ToolTable, WrittenAsksFor};
 pub(super) use limits::{AuditTable, LimitsTable, RateTable, TlsTable, WrittenClientCertificates};
@@ -38,6 +40,8 @@ pub(super) struct GatewayFile {
     pub(super) log: LogTable,
     /// Who may look after a running gateway, and where.
     pub(super) admin: AdminTable,
+    /// What is counted.
+    pub(super) metrics: MetricsTable,
     /// What holds for every plugin.
     pub(super) plugins: PluginsTable,
     /// The servers, in load order; they are unloaded in reverse.
@@ -114,6 +118,14 @@ pub(super) struct AdminTable {
     /// An address of its own for /admin, /metrics, /healthz, /livez and /readyz. Empty: they are on the main listener.
     #[schemars(extend("examples" = ["127.0.0.1:9000"]))]
     pub(super) listen: String,
+}
+
+/// The `[metrics]` table.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct MetricsTable {
+    /// Whether calls are counted and timed, by server and tool.
+    pub(super) calls: bool,
 }
 
 /// How a log line looks.
@@ -238,6 +250,7 @@ impl Default for GatewayFile {
             shutdown: ShutdownTable::default(),
             log: LogTable::default(),
             admin: AdminTable::default(),
+            metrics: MetricsTable::default(),
             plugins: PluginsTable::default(),
             server: Vec::new(),
         }
@@ -289,6 +302,12 @@ impl Default for AdminTable {
     fn default() -> Self {
         let Admin { listen } = Admin::default();
         Self { listen: listen.map(|address| address.to_string()).unwrap_or_default() }
+    }
+}
+
+impl Default for MetricsTable {
+    fn default() -> Self {
+        Self { calls: Metrics::default().calls }
     }
 }
 

@@ -114,6 +114,8 @@ pub struct Config {
     pub log: Log,
     /// The `[admin]` table.
     pub admin: Admin,
+    /// The `[metrics]` table.
+    pub metrics: Metrics,
     /// The `[plugins]` table.
     pub plugins: Plugins,
     /// The `[tls]` table. `None`: connections are not encrypted.
@@ -295,6 +297,19 @@ pub struct Shutdown {
 impl Default for Shutdown {
     fn default() -> Self {
         Self { drain: Duration::from_secs(25) }
+    }
+}
+
+/// What is counted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Metrics {
+    /// Whether calls are counted and timed, by server and tool.
+    pub calls: bool,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { calls: true }
     }
 }
 

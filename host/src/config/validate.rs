@@ -16,8 +16,8 @@ use std::{
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    Admin, Config, Digest, Guard, Guards, Http, Log, Outside, Plugins, Prefix, Refusal, Secret, ServerEntry,
-    ServerName, SettingsLines, Shutdown,
+    Admin, Config, Digest, Guard, Guards, Http, Log, Metrics, Outside, Plugins, Prefix, Refusal, Secret,
+    ServerEntry, ServerName, SettingsLines, Shutdown,
     document::{At, Document, join},
     duration::WrittenDuration,
     file::{AdminTable, GatewayFile, HttpTable, LogTable, PluginsTable, ServerTable},
@@ -37,6 +37,7 @@ pub(super) fn validate(
     let drain = checker.duration("/shutdown/drain", &file.shutdown.drain);
     let log = checker.log(file.log);
     let admin = checker.admin(file.admin, listen);
+    let metrics = Metrics { calls: file.metrics.calls };
     let plugins = checker.plugins(file.plugins);
     let audit = checker.audit(file.audit);
     let asks_for_certificates = !file.tls.client_ca.is_empty();
@@ -72,6 +73,7 @@ pub(super) fn validate(
         shutdown,
         log,
         admin,
+        metrics,
         plugins,
         tls,
         auth,

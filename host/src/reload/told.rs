@@ -86,6 +86,7 @@ pub(super) fn settings_changed(holds: &Config, written: &Config) -> Vec<&'static
         ("http", holds.http != written.http),
         ("shutdown", holds.shutdown != written.shutdown),
         ("log", holds.log.filter != written.log.filter),
+        ("metrics", holds.metrics != written.metrics),
         ("plugins", holds.plugins != written.plugins),
         ("tls", holds.tls.is_some() && written.tls.is_some() && holds.tls != written.tls),
         ("auth", holds.auth != written.auth),

@@ -20,7 +20,7 @@ use super::{
     asked::Asked,
     audit::Event,
     body,
-    caller::{Visitor, record_operation},
+    caller::{Visitor, record_operation, refuse_operation},
     problem::Problem,
     router::{CALL, not_allowed, options},
 };
@@ -60,14 +60,12 @@ async fn reload(
             (Some(visitor), answer)
         }
     };
-    let came_of_it = match &answer {
-        Ok(_) => (Event::Call, "ok"),
-        Err(problem) if problem.code() == ProblemCode::ReloadRefused => {
-            (Event::Call, problem.code().as_str())
-        }
-        Err(problem) => (Event::Refused, problem.code().as_str()),
-    };
-    record_operation(&gateway, &parts, known.as_ref(), came_of_it);
+    let record = |outcome| record_operation(&gateway, &parts, known.as_ref(), (Event::Call, outcome));
+    match &answer {
+        Ok(_) => record("ok"),
+        Err(problem) if problem.code() == ProblemCode::ReloadRefused => record(problem.code().as_str()),
+        Err(problem) => refuse_operation(&gateway, &parts, known.as_ref(), problem),
+    }
     answer.unwrap_or_else(|problem| problem.answer(&gateway, &asked))
 }
 

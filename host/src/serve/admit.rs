@@ -54,6 +54,7 @@ pub(super) async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Requ
     if let Some(origin) = origin {
         cors::allow(&origin, &mut response);
     }
+    gateway.seen().statuses.count(response.status());
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id.header());
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -66,15 +66,21 @@ impl Caller {
             let endpoint = if endpoint == "/mcp" { endpoint } else { "" };
             let resource = Resource::server(&entry.prefix, endpoint, access.guard(), access.needs());
             let known = authority.require(&parts.headers, peer(parts), resource).await;
+            let decisions = &gateway.seen().decisions;
             let record = |problem: &Problem, principal: &str| {
                 refused(gateway, parts, entry, address, (principal, problem.code().as_str()));
             };
-            let principal = known.inspect_err(|problem| record(problem, "anonymous"))?;
+            let principal = known.inspect_err(|problem| {
+                decisions.refused(auth::shown(&parts.headers), problem.code());
+                record(problem, "anonymous");
+            })?;
             if !access.opens_to(&principal) {
                 let problem = authority.forbidden(resource);
+                decisions.refused(principal.known_by(), problem.code());
                 record(&problem, principal.id());
                 return Err(problem);
             }
+            decisions.allowed(principal.known_by());
             principal
         } else {
             authority.anyone().clone()
@@ -180,8 +186,20 @@ pub(super) fn turned_away(
     visitor: Option<&Visitor>,
     problem: Problem,
 ) -> Response {
-    record_operation(gateway, parts, visitor, (Event::Refused, problem.code().as_str()));
+    refuse_operation(gateway, parts, visitor, &problem);
     problem.answer(gateway, asked)
+}
+
+/// Counts and records that something was asked of the gateway itself, and refused.
+pub(super) fn refuse_operation(
+    gateway: &Gateway,
+    parts: &Parts,
+    visitor: Option<&Visitor>,
+    problem: &Problem,
+) {
+    let shown = visitor.map_or_else(|| auth::shown(&parts.headers), |visitor| visitor.principal.known_by());
+    gateway.seen().decisions.refused(shown, problem.code());
+    record_operation(gateway, parts, visitor, (Event::Refused, problem.code().as_str()));
 }
 
 /// Records what was asked of the gateway itself, and what came of it.

@@ -151,6 +151,7 @@ impl Listening {
     }
 
     fn serve_at(self, gateway: &Arc<Gateway>, place: Place, terms: &Terms) -> io::Result<Serving> {
+        gateway.seen().listens_on(&terms.limits);
         let router = router::router(gateway, place);
         let shedding = shed::shedding(gateway, &router);
         self.serve_routers(router, shedding, terms)

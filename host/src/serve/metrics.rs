@@ -2,10 +2,14 @@
 //!
 //! In:   what is served now, and how libraries have ended.
 //! Out:  text format 0.0.4, or OpenMetrics 1.0 to whom asks for it.
-//! Never: keeps a number of its own: each is read where it lives, when it is asked for. So a server that is in
-//!        gateway.toml no more is in no series, and nothing is counted twice.
+//! Never: keeps a number of its own: each is read where it lives, when it is asked for (those of calls in `seen`). So a
+//!        server that is in gateway.toml no more is in no series, and nothing is counted twice.
 
 mod audit;
+mod calls;
+mod doors;
+mod family;
+mod process;
 mod reloads;
 mod servers;
 mod text;
@@ -28,6 +32,9 @@ use super::{
 };
 use crate::config::Scope;
 use audit::Recorded;
+use calls::Calls;
+use doors::Doors;
+use process::Process;
 use reloads::Told;
 use servers::Servers;
 
@@ -41,19 +48,22 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>, request: Reques
     let (parts, _) = request.into_parts();
     match Visitor::of(&gateway, &parts).await {
         Ok(visitor) => match visitor.require(&[Scope::METRICS, Scope::ADMIN]) {
-            Ok(()) => told(gateway, &parts.headers),
+            Ok(()) => told(gateway, &parts.headers).await,
             Err(problem) => turned_away(&gateway, &asked, &parts, Some(&visitor), problem),
         },
         Err(problem) => turned_away(&gateway, &asked, &parts, None, problem),
     }
 }
 
-fn told(gateway: Arc<Gateway>, headers: &HeaderMap) -> Response {
+async fn told(gateway: Arc<Gateway>, headers: &HeaderMap) -> Response {
     let mut registry = Registry::default();
-    // What else is to be seen is registered here.
+    let doors = Doors::of(&gateway).await;
+    registry.register_collector(Box::new(Calls(gateway.clone())));
     registry.register_collector(Box::new(Servers(gateway.clone())));
+    registry.register_collector(Box::new(doors));
     registry.register_collector(Box::new(Recorded(gateway.clone())));
     registry.register_collector(Box::new(Told(gateway)));
+    registry.register_collector(Box::new(Process));
     let mut told = String::new();
     encode(&mut told, &registry).expect("writing into a `String` cannot fail");
     let (media_type, body) = if prefers_open_metrics(headers) {

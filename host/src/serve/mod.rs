@@ -25,6 +25,7 @@ pub(crate) mod auth;
 mod caller;
 mod forwarded;
 mod limit;
+mod seen;
 mod ticket;
 
 mod admin;

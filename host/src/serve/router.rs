@@ -250,7 +250,8 @@ async fn endpoint(
     if is_stream && response.status().is_success() {
         // What such a stream tells is for who may still ask. Calls go on: they were allowed when they began.
         let disowned = gateway.clone().disowned(caller);
-        response = response.map(|body| until(body, disowned));
+        let counted = door.begin_stream();
+        response = response.map(|body| held(until(body, disowned), counted));
     }
     // Open, and the door with it, until the last byte of the answer is on its way, or the client is gone.
     Ok(response.map(|body| held(body, open.map(|open| (open, door)))))

@@ -16,6 +16,7 @@ use super::{
     admit::Admission,
     auth::{Authority, Principal, Resource},
     mcp::{McpDoor, Replaced, Sealer},
+    seen::Seen,
     ticket::Tickets,
 };
 use crate::{
@@ -43,6 +44,8 @@ pub struct Settings {
     pub is_tls: bool,
     /// Where it is recorded what callers did.
     pub audit: AuditLog,
+    /// Whether calls are counted and timed.
+    pub counts_calls: bool,
 }
 
 impl Default for Settings {
@@ -56,6 +59,7 @@ impl Default for Settings {
             limits: Limits::default(),
             is_tls: false,
             audit: AuditLog::nothing(),
+            counts_calls: true,
         }
     }
 }
@@ -72,6 +76,7 @@ impl Settings {
             limits: config.limits.clone(),
             is_tls: config.tls.is_some(),
             audit,
+            counts_calls: config.metrics.calls,
         }
     }
 
@@ -134,11 +139,11 @@ pub(super) struct Next {
 }
 
 impl Served {
-    /// Nothing yet. `listen`: the address of the listener.
-    pub(super) fn nothing(settings: Settings, listen: IpAddr) -> Self {
+    /// Nothing yet. `listen`: the address of the listener; `seen`: where calls are noted.
+    pub(super) fn nothing(settings: Settings, listen: IpAddr, seen: Arc<Seen>) -> Self {
         let admission = settings.admission(listen);
         let authority = Arc::new(Authority::new(&settings.auth, &settings.http, None));
-        let tickets = Arc::new(Tickets::new(&settings, None));
+        let tickets = Arc::new(Tickets::new(&settings, seen));
         Self {
             table: MountTable::default(),
             doors: HashMap::new(),
@@ -192,11 +197,14 @@ impl Served {
             true => self.authority.clone(),
             false => Arc::new(Authority::new(&settings.auth, &settings.http, Some(&self.authority))),
         };
-        let tickets =
-            match (&self.settings.limits, &self.settings.audit) == (&settings.limits, &settings.audit) {
-                true => self.tickets.clone(),
-                false => Arc::new(Tickets::new(&settings, Some(&self.tickets))),
-            };
+        let asks_the_same = |before: &Settings| {
+            (&before.limits, &before.audit, before.counts_calls)
+                == (&settings.limits, &settings.audit, settings.counts_calls)
+        };
+        let tickets = match asks_the_same(&self.settings) {
+            true => self.tickets.clone(),
+            false => Arc::new(self.tickets.renewed(&settings)),
+        };
         Next {
             served: Self {
                 table,

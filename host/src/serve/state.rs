@@ -23,9 +23,11 @@ use super::{
     mcp::Sealer,
     problem::Problem,
     reloads::Reloads,
+    seen::{Seen, ServerTally},
     served::{Next, Served, Settings, Slot, Switched},
 };
 use crate::{
+    config::ServerEntry,
     load::Instance,
     mount::{Mount, MountTable, Mounted, ProblemCode},
 };
@@ -41,6 +43,9 @@ pub struct Gateway {
     /// away must not undo each other.
     switching: Mutex<()>,
     sealer: Arc<Sealer>,
+    /// What has been seen of calls and requests.
+    seen: Arc<Seen>,
+    started: SystemTime,
     reloads: Reloads,
     listen: SocketAddr,
     installed: AtomicBool,
@@ -71,10 +76,13 @@ pub struct CallGuard(Arc<Gateway>);
 impl Gateway {
     /// A gateway that is starting: it answers, but has no servers. `listen` is the address really bound.
     pub fn new(settings: Settings, listen: SocketAddr) -> Arc<Self> {
+        let seen = Arc::<Seen>::default();
         Arc::new_cyclic(|own| Self {
             own: own.clone(),
             sealer: Arc::new(Sealer::new(settings.http.state_secret.as_ref())),
-            served: ArcSwap::from_pointee(Served::nothing(settings, listen.ip())),
+            served: ArcSwap::from_pointee(Served::nothing(settings, listen.ip(), seen.clone())),
+            seen,
+            started: SystemTime::now(),
             switching: Mutex::default(),
             reloads: Reloads::default(),
             listen,
@@ -111,6 +119,7 @@ impl Gateway {
             before.settings.guards != settings.guards || before.settings.auth != settings.auth;
         let Next { served, told, switched } = before.next(slots, settings, self.listen.ip(), &self.sealer);
         served.doors().for_each(|door| door.follow(self.own.clone()));
+        self.seen.tally.follow(&served.table);
         if sees_otherwise || !told.is_empty() || self.phase() == Phase::Starting {
             served.warn_of_tools_that_are_not_there();
         }
@@ -131,6 +140,7 @@ impl Gateway {
         let before = self.served.load_full();
         let (Some(served), Some(door)) = (before.with(mount), before.door(mount)) else { return };
         let replaced = door.replace(mount.clone());
+        self.seen.tally.follow(&served.table);
         self.served.store(Arc::new(served));
         door.publish_differences(replaced);
     }
@@ -138,6 +148,21 @@ impl Gateway {
     /// What is served now. To be held for short; clone the `Arc` out of it to keep it.
     pub(super) fn served(&self) -> arc_swap::Guard<Arc<Served>> {
         self.served.load()
+    }
+
+    /// What has been seen of calls and requests.
+    pub(super) fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// The counts of a server; `None`: it is configured no more.
+    pub(super) fn tally_of(&self, entry: &ServerEntry) -> Option<Arc<ServerTally>> {
+        self.seen.tally.of(&entry.name)
+    }
+
+    /// Since when it is there.
+    pub(super) fn started(&self) -> SystemTime {
+        self.started
     }
 
     /// The settings that hold now.

@@ -7,7 +7,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -16,14 +19,19 @@ use http::HeaderMap;
 use super::{
     Problem, RequestId,
     audit::{AuditLog, Event, Line, Slot},
+    call::CallOutcome,
     caller::Caller,
     limit::{About, Gate, GatePass, Passed, RateHeaders, Rates},
+    seen::{Late, Open, Seen},
     served::Settings,
 };
 use crate::{
     config::{Digest, ServerName},
     mount::ProblemCode,
 };
+
+/// The limits beside rates, as metrics name them.
+const ROOMS: [&str; 3] = ["calls_max", "server_calls_max", "sessions_max"];
 
 /// What calls have to pass.
 #[derive(Debug)]
@@ -32,7 +40,11 @@ pub(super) struct Tickets {
     rates: Rates,
     open: Gate,
     by_server: Mutex<HashMap<ServerName, Gate>>,
+    /// What there was room for, and what there was none for: calls in the gateway, calls at their server, sessions.
+    decided: Arc<[[AtomicU64; 2]; ROOMS.len()]>,
     audit: AuditLog,
+    seen: Arc<Seen>,
+    counts_calls: bool,
 }
 
 /// A call, as far as it has to be known for leave to make it.
@@ -53,11 +65,15 @@ pub(super) struct Wanted<'a> {
 pub(super) struct Ticket {
     pub(super) caller: Caller,
     rates: Passed,
-    about: Recorded,
-    /// `None`: it has been recorded, or is not to be.
+    /// `None`: the call is over, and recorded.
+    about: Option<Recorded>,
+    /// `None`: it is not in the audit log.
     slot: Option<Slot>,
     /// Its places among the open calls. `None`: it has given them back.
-    open: Option<[GatePass; 2]>,
+    places: Option<[GatePass; 2]>,
+    seen: Arc<Seen>,
+    /// `None`: calls are not counted.
+    counted: Option<Open>,
 }
 
 /// What is recorded of a call, however it ends.
@@ -72,18 +88,28 @@ struct Recorded {
 }
 
 impl Tickets {
-    /// `before`: what calls had to pass until now; what it has counted goes on to count.
-    pub(super) fn new(settings: &Settings, before: Option<&Self>) -> Self {
-        let rates = match before {
-            Some(before) => before.rates.renewed(&settings.limits.rates),
-            None => Rates::new(&settings.limits.rates),
-        };
+    /// `seen`: where calls are noted.
+    pub(super) fn new(settings: &Settings, seen: Arc<Seen>) -> Self {
         Self {
             calls_max: settings.limits.calls_max,
-            rates,
-            open: before.map(|before| before.open.clone()).unwrap_or_default(),
-            by_server: Mutex::new(before.map(|before| before.gates().clone()).unwrap_or_default()),
+            rates: Rates::new(&settings.limits.rates),
+            open: Gate::default(),
+            by_server: Mutex::default(),
+            decided: Arc::default(),
             audit: settings.audit.clone(),
+            seen,
+            counts_calls: settings.counts_calls,
+        }
+    }
+
+    /// What calls have to pass by other settings. What has been counted goes on to count.
+    pub(super) fn renewed(&self, settings: &Settings) -> Self {
+        Self {
+            rates: self.rates.renewed(&settings.limits.rates),
+            open: self.open.clone(),
+            by_server: Mutex::new(self.gates().clone()),
+            decided: self.decided.clone(),
+            ..Self::new(settings, self.seen.clone())
         }
     }
 
@@ -101,15 +127,22 @@ impl Tickets {
             door: wanted.door,
             request_id: wanted.request_id.clone(),
         };
-        let passed = self.pass(caller, &wanted);
-        let (rates, open) = passed.inspect_err(|problem| {
-            self.record(&about.line(caller, Event::Refused, problem.code().as_str()));
-        })?;
+        let counted = self.counted(&about);
+        let (rates, places) = match self.pass(caller, &wanted) {
+            Ok(passed) => passed,
+            Err((outcome, problem)) => {
+                self.record(&about.line(caller, Event::Refused, outcome.word()));
+                self.seen.ended(counted, outcome, None, about.late(caller, outcome, Duration::ZERO));
+                return Err(problem);
+            }
+        };
         let slot = match self.audit.reserve() {
             Ok(slot) => Some(slot),
             Err(_) if self.audit.is_required() => {
                 // The refusal cannot be recorded either; once the file is written again it tells of it.
                 self.audit.count_lost();
+                let outcome = CallOutcome::AuditUnavailable;
+                self.seen.ended(counted, outcome, None, about.late(caller, outcome, Duration::ZERO));
                 let detail = "the call was not made, because it cannot be recorded at the moment";
                 return Err(Problem::new(ProblemCode::AuditUnavailable, detail).retry_after(5));
             }
@@ -118,7 +151,34 @@ impl Tickets {
                 None
             }
         };
-        Ok(Ticket { caller: caller.clone(), rates, about, slot, open: Some(open) })
+        let (caller, seen) = (caller.clone(), self.seen.clone());
+        Ok(Ticket { caller, rates, about: Some(about), slot, places: Some(places), seen, counted })
+    }
+
+    /// The limits beside rates, each with how often there was room and how often not.
+    pub(super) fn rooms(&self) -> impl Iterator<Item = (&'static str, [u64; 2])> {
+        let counts = self.decided.iter().map(|counts| counts.each_ref().map(|count| count.load(Relaxed)));
+        ROOMS.into_iter().zip(counts)
+    }
+
+    /// Every rate by name, with how often it has let a call through and how often not.
+    pub(super) fn rates(&self) -> impl Iterator<Item = (&str, [u64; 2])> {
+        self.rates.decided()
+    }
+
+    fn decide(&self, at: usize, has_room: bool) {
+        self.decided[at][usize::from(!has_room)].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a session for which there is room, or is not.
+    pub(super) fn decide_session(&self, has_room: bool) {
+        self.decide(2, has_room);
+    }
+
+    /// Counts a call that begins. Not if calls are not counted, or the server has just been taken away.
+    fn counted(&self, about: &Recorded) -> Option<Open> {
+        let tally = self.counts_calls.then(|| self.seen.tally.of(&about.server))??;
+        Some(tally.begin(about.method, &about.subject))
     }
 
     /// Records what was refused before it was known to be a call.
@@ -129,14 +189,25 @@ impl Tickets {
         }
     }
 
-    fn pass(&self, caller: &Caller, wanted: &Wanted<'_>) -> Result<(Passed, [GatePass; 2]), Problem> {
+    fn pass(
+        &self,
+        caller: &Caller,
+        wanted: &Wanted<'_>,
+    ) -> Result<(Passed, [GatePass; 2]), (CallOutcome, Problem)> {
         let server = wanted.server.as_str();
         // Room first: a call for which there is none is not to use up what its caller may.
         let all = self.open.enter(self.calls_max);
+        self.decide(0, all.is_some());
+        let overloaded = |detail: &str| {
+            (CallOutcome::Overloaded, Problem::new(ProblemCode::Overloaded, detail).retry_after(1))
+        };
         let all = all.ok_or_else(|| overloaded("as many calls are open as the gateway takes"))?;
         let gate = self.gates().entry(wanted.server.clone()).or_default().clone();
-        let own = gate.enter(caller.access.guard().calls_max).ok_or_else(|| {
-            overloaded(&format!("as many calls of `{server}` are open as it takes")).with("server", server)
+        let own = gate.enter(caller.access.guard().calls_max);
+        self.decide(1, own.is_some());
+        let own = own.ok_or_else(|| {
+            let (outcome, problem) = overloaded(&format!("as many calls of `{server}` are open as it takes"));
+            (outcome, problem.with("server", server))
         })?;
         // What a caller may not use is not there for it: it uses up nothing of those who may, and hears of no limit of theirs.
         let tool = if caller.may_call(wanted.subject) { wanted.subject } else { "" };
@@ -151,17 +222,14 @@ impl Tickets {
             let mut headers = HeaderMap::new();
             exceeded.write_to(&mut headers);
             let retry_in = u64::try_from(exceeded.retry_after().as_millis()).unwrap_or(u64::MAX);
-            Problem::new(ProblemCode::RateLimited, exceeded.to_string())
+            let problem = Problem::new(ProblemCode::RateLimited, exceeded.to_string())
                 .with("limit", exceeded.name())
                 .with("retry_in_ms", retry_in)
-                .with_headers(headers)
+                .with_headers(headers);
+            (CallOutcome::RateLimited, problem)
         })?;
         Ok((rates, [all, own]))
     }
-}
-
-fn overloaded(detail: &str) -> Problem {
-    Problem::new(ProblemCode::Overloaded, detail).retry_after(1)
 }
 
 impl Recorded {
@@ -184,6 +252,13 @@ impl Recorded {
             elapsed: Duration::ZERO,
         }
     }
+
+    /// The same for whoever looks at the calls of late.
+    fn late(self, caller: &Caller, outcome: CallOutcome, elapsed: Duration) -> Late {
+        let Self { server, method, subject, door, request_id, .. } = self;
+        let (time, principal) = (SystemTime::now(), caller.principal.clone());
+        Late { time, server, method, subject, door, outcome, elapsed, request_id, principal }
+    }
 }
 
 impl Ticket {
@@ -191,7 +266,9 @@ impl Ticket {
     pub(super) fn is_for(&self, method: &str, subject: &str) -> bool {
         const OF_SUBJECTS: [&str; 5] =
             ["tools/call", "prompts/get", "resources/read", "resources/directory/read", "skills/get"];
-        self.about.method == method && (!OF_SUBJECTS.contains(&method) || self.about.subject == subject)
+        self.about.as_ref().is_some_and(|about| {
+            about.method == method && (!OF_SUBJECTS.contains(&method) || about.subject == subject)
+        })
     }
 
     /// What the answer says of rates.
@@ -201,23 +278,28 @@ impl Ticket {
 
     /// Gives back the places among the open calls. The call goes on and is recorded, but is bounded by something else.
     pub(super) fn release_places(&mut self) {
-        drop(self.open.take());
+        drop(self.places.take());
     }
 
     /// Records how the call ended.
-    pub(super) fn record(&mut self, outcome: &str, elapsed: Duration) {
+    pub(super) fn record(&mut self, outcome: CallOutcome, elapsed: Duration) {
+        self.end(Event::Call, outcome, elapsed);
+    }
+
+    fn end(&mut self, event: Event, outcome: CallOutcome, elapsed: Duration) {
+        let Some(about) = self.about.take() else { return };
         if let Some(slot) = self.slot.take() {
-            slot.write(&Line { elapsed, ..self.about.line(&self.caller, Event::Call, outcome) });
+            slot.write(&Line { elapsed, ..about.line(&self.caller, event, outcome.word()) });
         }
+        let took = (event == Event::Call).then_some(elapsed);
+        self.seen.ended(self.counted.take(), outcome, took, about.late(&self.caller, outcome, elapsed));
     }
 }
 
 /// What has got leave and is no call after all has been refused behind the door: its parameters or its headers were wrong.
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            slot.write(&self.about.line(&self.caller, Event::Refused, "invalid_request"));
-        }
+        self.end(Event::Refused, CallOutcome::InvalidRequest, Duration::ZERO);
     }
 }
 
@@ -247,7 +329,8 @@ mod tests {
     #[test]
     fn a_place_is_free_once_it_is_given_back_or_its_ticket_is_gone() {
         let limits = Limits { calls_max: 1, ..Limits::default() };
-        let tickets = Tickets::new(&Settings { limits, ..Settings::default() }, None);
+        let settings = Settings { limits, ..Settings::default() };
+        let tickets = Tickets::new(&settings, Arc::default());
         let server = ServerName::parse("calc").expect("the test's own name");
         let access = Access::of(&server, &Guards::new(), &Auth::default());
         let caller = Caller {
@@ -272,6 +355,6 @@ mod tests {
         assert_eq!(issue().expect_err("it is taken").code(), ProblemCode::Overloaded);
         drop(second);
         assert!(issue().is_ok());
-        assert!(first.slot.is_some(), "it is yet to be recorded");
+        assert!(first.about.is_some(), "it is yet to be recorded");
     }
 }

@@ -283,6 +283,15 @@ fn credential(headers: &HeaderMap) -> Result<Credential<'_>, &'static str> {
     }
 }
 
+/// What kind of credential a request shows, be it good or not: `key`, `token` or `none`.
+pub(super) fn shown(headers: &HeaderMap) -> &'static str {
+    match credential(headers) {
+        Ok(Credential::Key(_)) => "key",
+        Ok(Credential::Token(_)) => "token",
+        Ok(Credential::Nothing) | Err(_) => "none",
+    }
+}
+
 /// RFC 6750 section 2.1.
 fn bearer(value: &[u8]) -> Option<&[u8]> {
     let (scheme, token) = value.split_at_checked(7)?;

@@ -80,6 +80,11 @@ impl Principal {
         &self.id
     }
 
+    /// What it was known by: `key`, `certificate`, `token`; else `none`.
+    pub(in crate::serve) fn known_by(&self) -> &str {
+        self.id.split_once(':').map_or("none", |(kind, _)| kind)
+    }
+
     /// Who issued its token; `None`: it has shown something else.
     pub(super) fn issuer(&self) -> Option<&str> {
         self.id.strip_prefix("token:")?.split_once('#').map(|(issuer, _)| issuer)

@@ -4,6 +4,7 @@ use std::{borrow::Cow, time::Duration};
 
 use serde_json::{Map, Value, json};
 
+use super::CallOutcome;
 use crate::{load::Quarantined, mount::ArgumentError};
 
 /// Why a call has no result. Texts are fit for clients: no path, no panic message, no secret.
@@ -126,21 +127,26 @@ impl CallError {
         facts.as_object().cloned()
     }
 
-    /// The stable word for this kind of error: the `code` of problems, the `outcome` of log lines.
-    pub fn code(&self) -> &'static str {
+    /// How a call with this error has ended.
+    pub fn outcome(&self) -> CallOutcome {
         match self {
-            Self::UnknownTool { .. } => "unknown_tool",
-            Self::MalformedArguments { .. } => "malformed_json",
-            Self::InvalidArguments { .. } => "invalid_arguments",
-            Self::Panicked { .. } => "plugin_panicked",
-            Self::BadResult { .. } | Self::Lost { .. } => "bad_plugin_result",
-            Self::TimedOut { .. } => "tool_timeout",
-            Self::Unavailable { .. } | Self::Quarantined { .. } => "plugin_unavailable",
+            Self::UnknownTool { .. } => CallOutcome::UnknownTool,
+            Self::MalformedArguments { .. } => CallOutcome::MalformedJson,
+            Self::InvalidArguments { .. } => CallOutcome::InvalidArguments,
+            Self::Panicked { .. } => CallOutcome::PluginPanicked,
+            Self::BadResult { .. } | Self::Lost { .. } => CallOutcome::BadPluginResult,
+            Self::TimedOut { .. } => CallOutcome::ToolTimeout,
+            Self::Unavailable { .. } | Self::Quarantined { .. } => CallOutcome::PluginUnavailable,
             // Only -32602 (invalid params) is the caller's doing.
-            Self::Protocol { code: -32602, .. } => "invalid_arguments",
+            Self::Protocol { code: -32602, .. } => CallOutcome::InvalidArguments,
             // The call needs the client's input, and the client cannot give any.
-            Self::Protocol { code: -32021, .. } => "client_input_required",
-            Self::Protocol { .. } => "plugin_error",
+            Self::Protocol { code: -32021, .. } => CallOutcome::ClientInputRequired,
+            Self::Protocol { .. } => CallOutcome::PluginError,
         }
+    }
+
+    /// The stable word for this kind of error: the `code` of problems.
+    pub fn code(&self) -> &'static str {
+        self.outcome().word()
     }
 }

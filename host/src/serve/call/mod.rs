@@ -2,6 +2,7 @@
 //! cancel, record. A door only translates what comes out of here.
 
 mod error;
+mod outcome;
 mod record;
 
 use std::{collections::BTreeMap, io::Write, sync::Arc};
@@ -19,6 +20,7 @@ use crate::{
 };
 
 pub use error::CallError;
+pub use outcome::CallOutcome;
 use record::Record;
 
 /// A tool call as a door understood it.
@@ -321,7 +323,7 @@ impl RunningCall {
     /// Ends a parked call, to be run again when the client has answered.
     pub fn suspend(mut self) {
         self.call.cancel(CancelReason::Suspended);
-        self.record.over("input_required", Verdict::Nothing);
+        self.record.over(CallOutcome::InputRequired, Verdict::Nothing);
     }
 
     /// The result, for a client that cannot be asked; what the call emits before it is dropped.

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CallError, ToolReply};
+use super::{CallError, CallOutcome, ToolReply};
 use crate::{
     load::{Answer, CallFacts, Change, Fault, Pass, Taken, Verdict},
     mount::Mount,
@@ -114,9 +114,9 @@ impl Record {
 
     pub(super) fn end(&mut self, result: Result<&ToolReply, &CallError>) {
         let outcome = match result {
-            Ok(reply) if reply.is_error => "tool_error",
-            Ok(_) => "ok",
-            Err(error) => error.code(),
+            Ok(reply) if reply.is_error => CallOutcome::ToolError,
+            Ok(_) => CallOutcome::Ok,
+            Err(error) => error.outcome(),
         };
         self.over(outcome, self.verdict(result));
     }
@@ -133,7 +133,7 @@ impl Record {
         }
     }
 
-    pub(super) fn over(&mut self, outcome: &str, verdict: Verdict) {
+    pub(super) fn over(&mut self, outcome: CallOutcome, verdict: Verdict) {
         let Some(began) = self.began.take() else { return };
         self.give_back(verdict);
         let elapsed = began.elapsed();
@@ -142,6 +142,7 @@ impl Record {
         if let Some(ticket) = &mut ticket {
             ticket.record(outcome, elapsed);
         }
+        let outcome = outcome.word();
         // Said only of callers who were asked.
         let principal = ticket.as_ref().map(|ticket| &ticket.caller.principal);
         let principal = principal.filter(|principal| principal.is_named()).map(|principal| principal.id());
@@ -193,6 +194,6 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        self.over("cancelled", Verdict::Nothing);
+        self.over(CallOutcome::Cancelled, Verdict::Nothing);
     }
 }

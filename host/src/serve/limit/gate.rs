@@ -23,7 +23,6 @@ impl Gate {
     }
 
     /// How many are open.
-    #[cfg(test)]
     pub(in crate::serve) fn open(&self) -> usize {
         self.0.load(Ordering::Relaxed)
     }

@@ -76,6 +76,8 @@ struct Limit<C: Clock> {
     began: C::Instant,
     /// When keys were last forgotten, in nanoseconds since it began.
     swept: AtomicU64,
+    /// Calls that it has let through, and that it has not.
+    decided: [AtomicU64; 2],
 }
 
 /// Whose calls are counted together.
@@ -109,6 +111,14 @@ impl<C: Clock + Clone> Rates<C> {
             same.cloned().unwrap_or_else(|| Arc::new(Limit::new(table, KEYS_MAX, self.clock.clone())))
         };
         Self { limits: tables.iter().map(limit).collect(), clock: self.clock.clone() }
+    }
+
+    /// Every limit by name, with how often it has let a call through and how often not.
+    pub(in crate::serve) fn decided(&self) -> impl Iterator<Item = (&str, [u64; 2])> {
+        let count = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        self.limits
+            .iter()
+            .map(move |limit| (limit.policy.limit.name.as_str(), limit.decided.each_ref().map(count)))
     }
 
     /// Counts a call. One that is refused by any limit counts for none: those that let it through get it back, so that
@@ -156,6 +166,7 @@ impl<C: Clock> Limit<C> {
             seed: RandomState::new(),
             began,
             swept: AtomicU64::new(0),
+            decided: Default::default(),
         }
     }
 
@@ -182,7 +193,9 @@ impl<C: Clock> Limit<C> {
     /// How many calls of `key` would still be let through after this one, or how long it has to wait.
     fn take(&self, key: u64) -> Result<u32, Duration> {
         self.sweep_if_due();
-        match self.limiter.check_key(&key) {
+        let checked = self.limiter.check_key(&key);
+        self.decided[usize::from(checked.is_err())].fetch_add(1, Ordering::Relaxed);
+        match checked {
             Ok(left) => Ok(left.remaining_burst_capacity()),
             Err(not_until) => Err(not_until.wait_time_from(self.limiter.clock().now())),
         }

@@ -21,7 +21,10 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 
-use crate::config::Limits;
+use crate::{
+    config::Limits,
+    serve::limit::{Gate, GatePass},
+};
 
 /// How many connections may be at the side door at once. They are told in one answer, and are not heavy.
 pub(super) const SHED_MAX: usize = 256;
@@ -33,18 +36,29 @@ const TOLD_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct ConnectionLimits {
     max: AtomicUsize,
+    /// How many are served now, at all listeners.
+    open: Gate,
     head_timeout: Duration,
 }
 
 impl ConnectionLimits {
     /// What `limits` says.
     pub fn of(limits: &Limits) -> Arc<Self> {
-        Arc::new(Self { max: limits.connections_max.into(), head_timeout: limits.head_timeout })
+        Arc::new(Self {
+            max: limits.connections_max.into(),
+            open: Gate::default(),
+            head_timeout: limits.head_timeout,
+        })
     }
 
     /// Changes how many connections there may be. Those that are too many now end as others come.
     pub fn set_max(&self, max: usize) {
         self.max.store(max, Relaxed);
+    }
+
+    /// How many connections are served now.
+    pub(in crate::serve) fn open(&self) -> usize {
+        self.open.open()
     }
 
     /// How long the head of a request may take. Does not change while the gateway runs.
@@ -78,7 +92,8 @@ impl Connections {
 
     /// A place for one more. `None`: there is none, not even for one that is told so.
     pub(super) fn take(&self) -> Option<Taken> {
-        if let Some(place) = self.served.enter(self.limits.max.load(Relaxed)) {
+        if let Some(mut place) = self.served.enter(self.limits.max.load(Relaxed)) {
+            place.counted = self.limits.open.enter(usize::MAX);
             return Some(Taken::Served(place));
         }
         self.tell();
@@ -170,7 +185,7 @@ impl Room {
             task: AtomicWaker::new(),
         });
         guests.put(&connection, now);
-        Some(Place(connection))
+        Some(Place { connection, counted: None })
     }
 }
 
@@ -269,22 +284,27 @@ impl Drop for Request {
 
 /// A connection's place in its room, which is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Connection>);
+pub(super) struct Place {
+    connection: Arc<Connection>,
+    /// Among those that are served. `None`: it is not one of them.
+    counted: Option<GatePass>,
+}
 
 impl Place {
     pub(super) fn connection(&self) -> &Arc<Connection> {
-        &self.0
+        &self.connection
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut guests = self.0.room.lock();
+        drop(self.counted.take());
+        let mut guests = self.connection.room.lock();
         guests.open -= 1;
-        if self.0.has_ended() {
+        if self.connection.has_ended() {
             guests.ending -= 1;
         }
-        guests.queue.remove(&(self.0.queued.load(Relaxed), self.0.id));
+        guests.queue.remove(&(self.connection.queued.load(Relaxed), self.connection.id));
     }
 }
 

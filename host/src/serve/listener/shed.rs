@@ -41,6 +41,7 @@ fn refused(gateway: &Gateway, asked: &Asked) -> Response {
     let detail = "every connection of the gateway has a request under way";
     let problem = Problem::new(ProblemCode::Overloaded, detail).retry_after(1);
     let mut response = problem.answer(gateway, asked);
+    gateway.seen().statuses.count(response.status());
     response.headers_mut().insert(X_REQUEST_ID, asked.request_id.header());
     response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

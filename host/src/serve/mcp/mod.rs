@@ -63,7 +63,7 @@ use crate::{
         Gateway, Problem, RequestId,
         caller::Caller,
         held::held,
-        limit::RateHeaders,
+        limit::{Gate, GatePass, RateHeaders},
         ticket::{InRequest, Wanted},
     },
 };
@@ -100,6 +100,8 @@ pub struct McpDoor {
     main: StreamableHttpService<Handler, LocalSessionManager>,
     /// 2025 requests that stand alone: `main` would insist on a session.
     one_shot: StreamableHttpService<Handler, NeverSessionManager>,
+    /// Answers that last: streams of changes.
+    streams: Gate,
     /// Follows what the generation that serves now says of changes.
     following: Mutex<Option<DropGuard>>,
     shut: CancellationToken,
@@ -129,7 +131,19 @@ impl McpDoor {
             StreamableHttpService::new(move || Ok(handler.anew()), Default::default(), config)
         };
         let (recency, following) = (Recency::default(), Mutex::default());
-        Self { handler, sessions, recency, main, one_shot, following, shut }
+        let streams = Gate::default();
+        Self { handler, sessions, recency, main, one_shot, streams, following, shut }
+    }
+
+    /// Counts a stream for as long as what this returns is there.
+    pub(super) fn begin_stream(&self) -> Option<GatePass> {
+        self.streams.enter(usize::MAX)
+    }
+
+    /// How many sessions, streams and tasks there are now.
+    pub(super) async fn open(&self) -> OpenAtDoor {
+        let sessions = self.sessions.sessions.read().await.len();
+        OpenAtDoor { sessions, streams: self.streams.open(), tasks: self.handler.tasks().running() }
     }
 
     /// Answers one request to the mount's MCP URL: POST, GET for `text/event-stream`, DELETE.
@@ -191,6 +205,9 @@ impl McpDoor {
     ) -> Result<Response<Body>, Refused> {
         edge::require_json(&parts.headers)?;
         let envelope = Envelope::read(&body)?;
+        if let Some(tally) = gateway.tally_of(self.handler.offer().mount.instance.entry()) {
+            tally.count_request(envelope.method.as_deref());
+        }
         edge::require_known_version(&parts.headers, &envelope)?;
         edge::require_agreement(&parts.headers, &envelope)?;
         let accepts = edge::accepted(&parts.headers);
@@ -206,8 +223,12 @@ impl McpDoor {
         let id = envelope.id.clone();
         let sessions_max = gateway.served().settings.limits.sessions_max;
         let holder = Holder::of(parts.extensions.get());
-        if route == Route::OpensSession && !self.has_room(sessions_max, &holder.share).await {
-            return Err(Refusal::too_many_sessions(id).into());
+        if route == Route::OpensSession {
+            let has_room = self.has_room(sessions_max, &holder.share).await;
+            gateway.served().tickets.decide_session(has_room);
+            if !has_room {
+                return Err(Refusal::too_many_sessions(id).into());
+            }
         }
         let rates = self.ticket(gateway, &mut parts, &envelope, request_id)?;
         let is_listening = envelope.method.as_deref() == Some("subscriptions/listen");
@@ -396,6 +417,14 @@ impl McpDoor {
     pub fn shut(&self) {
         self.shut.cancel();
     }
+}
+
+/// What lasts at a door.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct OpenAtDoor {
+    pub(super) sessions: usize,
+    pub(super) streams: usize,
+    pub(super) tasks: usize,
 }
 
 /// In the extensions of an answer that is a stream of changes, and not that of a call.

@@ -98,6 +98,11 @@ impl Tasks {
         self.owners.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many run.
+    pub(super) fn running(&self) -> usize {
+        self.running.len()
+    }
+
     /// Whether one more of `caller` can be kept.
     pub(super) fn has_room(&self, caller: Option<&Caller>) -> bool {
         !self.stop.is_cancelled() && has_room(&mut self.owners(), &Share::of(caller))

@@ -8,7 +8,7 @@ use prometheus_client::{
     metrics::{MetricType, gauge::ConstGauge},
 };
 
-use super::servers::counters;
+use super::family::counters;
 use crate::serve::{Gateway, Outcome};
 
 /// The reloads of this gateway.
@@ -41,7 +41,7 @@ impl Collector for Told {
         codes.sort_unstable();
         let rows =
             codes.chunk_by(|one, other| one == other).map(|same| ([("code", same[0])], same.len() as u64));
-        super::servers::gauges(&mut encoder, refused, rows)?;
+        super::family::gauges(&mut encoder, refused, rows)?;
         if let Some(reload) = last {
             let help = "When the last look was over, in seconds since 1970.";
             let name = "gateway_reload_last_timestamp_seconds";

@@ -2,12 +2,9 @@
 
 use std::{fmt, sync::Arc, time::Instant};
 
-use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge},
-};
+use prometheus_client::{collector::Collector, encoding::DescriptorEncoder};
 
+use super::family::{counters, gauge, gauges};
 use crate::{
     load::{self, Fault, Instance},
     mount::Mounted,
@@ -23,47 +20,17 @@ impl fmt::Debug for Servers {
     }
 }
 
-/// A series of a family: its labels, in order, and its value.
-pub(super) type Series<'a, const LABELS: usize, V> = ([(&'static str, &'a str); LABELS], V);
-
-pub(super) fn gauges<'a, const LABELS: usize, V>(
-    encoder: &mut DescriptorEncoder<'_>,
-    [name, help]: [&str; 2],
-    series: impl Iterator<Item = Series<'a, LABELS, V>>,
-) -> fmt::Result
-where
-    ConstGauge<V>: EncodeMetric,
-{
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (labels, value) in series {
-        ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
-}
-
-/// `name` is without `_total`, which the encoder adds.
-pub(super) fn counters<'a, const LABELS: usize>(
-    encoder: &mut DescriptorEncoder<'_>,
-    [name, help]: [&str; 2],
-    series: impl Iterator<Item = Series<'a, LABELS, u64>>,
-) -> fmt::Result {
-    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for (labels, value) in series {
-        ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
-}
-
 impl Collector for Servers {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let served = self.0.served();
         let servers = &served.table.servers;
+        let build = [([("version", env!("CARGO_PKG_VERSION"))], 1_u64)];
+        gauges(&mut encoder, ["gateway_build_info", "Which gateway this is."], build.into_iter())?;
         state(&mut encoder, servers)?;
         health(&mut encoder, servers)?;
         libraries(&mut encoder, servers)?;
-        let help = "Calls under way, at every door.";
-        let calls = encoder.encode_descriptor("gateway_calls_open", help, None, MetricType::Gauge)?;
-        ConstGauge::new(self.0.calls_open() as u64).encode(calls)
+        let open = ["gateway_calls_open", "Calls under way, at every door."];
+        gauge(&mut encoder, open, self.0.calls_open() as u64)
     }
 }
 
@@ -84,6 +51,24 @@ fn state(encoder: &mut DescriptorEncoder<'_>, servers: &[Mounted]) -> fmt::Resul
         up,
         servers.iter().map(|mounted| ([("server", name(mounted))], i64::from(is_up(mounted)))),
     )?;
+    let info = ["gateway_server_info", "Which plugin the server is, and of which file."];
+    let serving = servers.iter().filter_map(|mounted| match mounted {
+        Mounted::Serving(mount) => {
+            Some((name(mounted), mount.instance.digest().to_string(), &mount.manifest))
+        }
+        _ => None,
+    });
+    let serving: Vec<_> = serving.collect();
+    let of_plugin = serving.iter().map(|(server, sha256, manifest)| {
+        let labels = [
+            ("server", *server),
+            ("plugin", manifest.name.as_str()),
+            ("version", manifest.version.as_str()),
+            ("sha256", sha256.as_str()),
+        ];
+        (labels, 1_u64)
+    });
+    gauges(encoder, info, of_plugin)?;
     let generation = ["gateway_server_generation", "Which loading of this process the server is."];
     gauges(
         encoder,
@@ -143,7 +128,6 @@ fn libraries(encoder: &mut DescriptorEncoder<'_>, servers: &[Mounted]) -> fmt::R
         ([("server", end.server.as_str()), ("result", end.result), ("reason", end.reason)], end.times)
     });
     counters(encoder, unloads, series)?;
-    let help = "Libraries of this process that stayed mapped after their end.";
-    let kept = encoder.encode_descriptor("gateway_libraries_kept", help, None, MetricType::Gauge)?;
-    ConstGauge::new(load::libraries_kept() as u64).encode(kept)
+    let kept = ["gateway_libraries_kept", "Libraries of this process that stayed mapped after their end."];
+    gauge(encoder, kept, load::libraries_kept() as u64)
 }

@@ -27,8 +27,12 @@ fn request(place: &Place) {
 }
 
 fn check(places: &[&Place], ended: &[usize]) {
-    let found: Vec<usize> =
-        places.iter().enumerate().filter(|(_, place)| place.0.has_ended()).map(|(at, _)| at).collect();
+    let found: Vec<usize> = places
+        .iter()
+        .enumerate()
+        .filter(|(_, place)| place.connection.has_ended())
+        .map(|(at, _)| at)
+        .collect();
     assert_eq!(found, ended);
 }
 
@@ -115,7 +119,8 @@ fn the_side_door_has_room_for_who_asks_next_and_none_for_all_at_once() {
     let idle: Vec<Place> = (0..SHED_MAX).map(|_| shed(&connections)).collect();
     let one_more = shed(&connections);
     check(&[&idle[0], &idle[1], &one_more], &[0]);
-    let _all_busy: Vec<_> = idle[1..].iter().chain([&one_more]).map(|place| place.0.begin()).collect();
+    let _all_busy: Vec<_> =
+        idle[1..].iter().chain([&one_more]).map(|place| place.connection.begin()).collect();
     assert!(connections.take().is_none());
 }
 
@@ -153,7 +158,7 @@ fn nobody_is_lost_or_cut_when_everything_happens_at_once() {
                     if throw() % 4 == 0 {
                         std::thread::yield_now();
                     }
-                    assert!(!place.0.has_ended(), "a request is under way");
+                    assert!(!place.connection.has_ended(), "a request is under way");
                     drop(open);
                     place.connection().flushed();
                 }
