@@ -77,9 +77,8 @@ async fn outcome(gateway: &str, plugin: &str) -> Outcome {
 /// What a patched side says of the other's functions, in one line.
 fn asked(event: &Value) -> Option<String> {
     let message = event["message"].as_str().filter(|message| message.starts_with("asked the "))?;
-    // What a plugin logs has its fields as text.
-    let fields = event["fields"].as_str().map(|fields| serde_json::from_str(fields).expect("JSON"));
-    let fields: &Value = fields.as_ref().unwrap_or(event);
+    // What a plugin logs has its fields in an object of their own.
+    let fields = if event["fields"].is_object() { &event["fields"] } else { event };
     let (function, answer) = (fields["function"].as_str()?, fields["answer"].as_str()?);
     Some(format!("{message} for {function}: {answer}"))
 }

@@ -1,17 +1,23 @@
 //! The gateway's log: one line per event on stderr, for people on a terminal and as JSON for machines.
 
 mod banner;
+mod lines;
+mod text;
+mod time;
 
 use std::{
     io::{self, IsTerminal},
     sync::OnceLock,
 };
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 use crate::config::{Log, LogFormat};
+use lines::{Form, Lines};
 
 pub use banner::Banner;
+pub(crate) use lines::PLUGIN;
+pub use time::{rfc_3339_micros, rfc_3339_millis};
 
 /// What rmcp says is about single requests, and each call has its own line already. Named in `filter`, it is heard.
 const QUIET: &str = "rmcp=error,rmcp::service=off";
@@ -23,35 +29,22 @@ static SET_FILTER: OnceLock<SetFilter> = OnceLock::new();
 
 /// Starts the log. To be called once, before anything else happens.
 pub fn start(log: &Log) {
-    let format = match log.format {
-        LogFormat::Auto if io::stderr().is_terminal() => LogFormat::Text,
-        LogFormat::Auto => LogFormat::Json,
-        chosen => chosen,
+    let form = match log.format {
+        LogFormat::Auto if io::stderr().is_terminal() => text(),
+        LogFormat::Auto | LogFormat::Json => Form::Json,
+        LogFormat::Text => text(),
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter(log)).with_writer(io::stderr);
-    // It would complain about a broken stderr on stderr, by way of a panic, which in a plugin's call of `log` ends
-    // the process.
-    let lines = lines.log_internal_errors(false);
-    match format {
-        LogFormat::Json => {
-            let lines = lines.json().flatten_event(true).with_current_span(false).with_filter_reloading();
-            let handle = lines.reload_handle();
-            begin(lines.try_init().is_ok(), move |filter| drop(handle.reload(filter)));
-        }
-        LogFormat::Auto | LogFormat::Text => {
-            let is_coloured = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            let lines = lines.with_ansi(is_coloured).with_filter_reloading();
-            let handle = lines.reload_handle();
-            begin(lines.try_init().is_ok(), move |filter| drop(handle.reload(filter)));
-        }
+    let (filter, handle) = reload::Layer::new(filter(log));
+    let is_started = tracing_subscriber::registry().with(filter).with(Lines(form)).try_init().is_ok();
+    // Refused only if a log was started before, and then that one serves.
+    if is_started {
+        let _ = SET_FILTER.set(Box::new(move |filter| drop(handle.reload(filter))));
     }
 }
 
-/// Refused only if a log was started before, and then that one serves.
-fn begin(is_started: bool, set: impl Fn(EnvFilter) + Send + Sync + 'static) {
-    if is_started {
-        let _ = SET_FILTER.set(Box::new(set));
-    }
+fn text() -> Form {
+    let is_plain = std::env::var_os("NO_COLOR").is_some_and(|asked| !asked.is_empty());
+    Form::Text { is_coloured: io::stderr().is_terminal() && !is_plain }
 }
 
 /// Has the running log filter as `log` says from now on. Its format stays.

@@ -25,10 +25,13 @@ use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
 
 use super::{Answer, Call, Mailbox, Notice, Queue, Stage, lock};
-use crate::load::{
-    call::{Notifications, Tasks},
-    exchange::{Exchange, Put},
-    manifest::MANIFEST_MAX,
+use crate::{
+    load::{
+        call::{Notifications, Tasks},
+        exchange::{Exchange, Put},
+        manifest::MANIFEST_MAX,
+    },
+    observe::PLUGIN,
 };
 
 /// Largest reply, in bytes.
@@ -233,10 +236,10 @@ fn pass_on(mailbox: &Mailbox, record: &LogRecord<'_>) {
     };
     let _inside = span.enter();
     let (server, from, message) = (mailbox.server.as_str(), record.target.as_str(), record.message.as_str());
-    let fields = String::from_utf8_lossy(record.fields.as_slice());
+    let fields = &*String::from_utf8_lossy(record.fields.as_slice());
     macro_rules! emit {
         ($level:ident) => {
-            tracing::$level!(target: "gateway::plugin", server, from, %fields, "{message}")
+            tracing::$level!(target: PLUGIN, server, from, fields, "{message}")
         };
     }
     match record.level {
