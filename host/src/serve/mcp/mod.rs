@@ -29,6 +29,7 @@ mod changes;
 mod hub;
 mod recency;
 mod session;
+mod sessions;
 
 use std::{
     fmt,
@@ -38,22 +39,22 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use futures_util::future::join_all;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::Full;
 use rmcp::transport::streamable_http_server::{
-    SessionManager, StreamableHttpServerConfig, StreamableHttpService,
+    StreamableHttpServerConfig, StreamableHttpService,
     session::{local::LocalSessionManager, never::NeverSessionManager},
 };
 use serde_json::value::RawValue;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::seal::Sealer;
+pub(super) use self::sessions::OpenAtDoor;
 use self::{
     edge::{Envelope, Route},
     handler::{Handler, RawArguments},
     offer::Offer,
-    recency::{Claim, Holder, InUse, Recency, Share},
+    recency::{Holder, Recency},
     refusal::Refusal,
 };
 use crate::{
@@ -70,9 +71,6 @@ use crate::{
 
 /// A session that no request uses for this long ends. Long enough for a person to come back from lunch.
 const SESSION_IDLE: Duration = Duration::from_secs(30 * 60);
-
-/// Longest wait for one session to take note that it is closed.
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// Lists that plugins may make call by call.
 const LISTS: [&str; 4] = ["tools/list", "prompts/list", "resources/list", "resources/templates/list"];
@@ -140,12 +138,6 @@ impl McpDoor {
         self.streams.enter(usize::MAX)
     }
 
-    /// How many sessions, streams and tasks there are now.
-    pub(super) async fn open(&self) -> OpenAtDoor {
-        let sessions = self.sessions.sessions.read().await.len();
-        OpenAtDoor { sessions, streams: self.streams.open(), tasks: self.handler.tasks().running() }
-    }
-
     /// Answers one request to the mount's MCP URL: POST, GET for `text/event-stream`, DELETE.
     ///
     /// Dropping the future is how a client's disconnect cancels a 2026-07-28 call: never spawn it away from
@@ -178,21 +170,6 @@ impl McpDoor {
             Ok(response) => Ok(response),
             Err(Refused::Here(refusal)) => Ok(refusal.into_response()),
             Err(Refused::Before(problem)) => Err(problem),
-        }
-    }
-
-    /// A session is its principal's: who has come by another's id is told that there is no such session. It ends when its
-    /// principal may no longer use all of the server, because it goes on hearing of what it was opened for.
-    async fn check_session(&self, parts: &Parts) -> Result<(), Refusal> {
-        let Some(session) = parts.headers.get(SESSION).and_then(|id| id.to_str().ok()) else { return Ok(()) };
-        match self.recency.claim(session, &Holder::of(parts.extensions.get())) {
-            Claim::Fits => Ok(()),
-            Claim::AnothersSession => Err(Refusal::unknown_session(None)),
-            Claim::HasLess => {
-                tracing::debug!(session, "a session ends: its principal may use less than before");
-                self.close(session).await;
-                Err(Refusal::unknown_session(None))
-            }
         }
     }
 
@@ -285,38 +262,6 @@ impl McpDoor {
         Ok(Some(rates))
     }
 
-    /// Makes room for one more session of `share`, if there is none, by ending the one that was left longest: of all, or of
-    /// its own if it has a quarter of them. `false`: each of those is in use. rmcp needs about 50 KiB for each, and has no
-    /// cap itself.
-    async fn has_room(&self, sessions_max: usize, share: &Share) -> bool {
-        let idlest = {
-            let sessions = self.sessions.sessions.read().await;
-            self.recency.tidy(sessions.keys().map(|id| &**id));
-            if sessions.len() < sessions_max {
-                return true;
-            }
-            let share_max = (sessions_max / 4).max(1);
-            self.recency.makes_room(sessions.keys().map(|id| &**id), share, share_max)
-        };
-        let Some(idlest) = idlest else { return false };
-        tracing::debug!(session = idlest, "too many sessions: one that was left ends");
-        self.close(&idlest).await
-    }
-
-    /// Ends a session. `false`: it did not take note in time.
-    async fn close(&self, session: &str) -> bool {
-        let session = session.into();
-        let closing = self.sessions.close_session(&session);
-        matches!(tokio::time::timeout(CLOSE_WAIT, closing).await, Ok(Ok(())))
-    }
-
-    /// Marks the session of a request, if there is such a session, as in use.
-    async fn in_use(&self, parts: &Parts) -> Option<InUse> {
-        let session = parts.headers.get(SESSION)?.to_str().ok()?;
-        let exists = self.sessions.sessions.read().await.contains_key(session);
-        exists.then(|| self.recency.begin(session))
-    }
-
     async fn get(&self, mut parts: Parts, request_id: &RequestId) -> Result<Response<Body>, Refusal> {
         // 2025-11-25: a server that offers no stream here answers 405; without a session there is none.
         if !parts.headers.contains_key(SESSION) || !edge::accepted(&parts.headers).event_stream {
@@ -399,32 +344,10 @@ impl McpDoor {
         self.handler.begin_drain();
     }
 
-    /// Second step, once no call is under way: ends the tasks that still run, and every 2025 session and with it
-    /// its streams. A call that is under way all the same loses its stream, and goes on until [`Self::shut`]. Takes
-    /// four seconds at most.
-    pub async fn close_sessions(&self) {
-        self.handler.tasks().stop().await;
-        let ids: Vec<_> = self.sessions.sessions.read().await.keys().cloned().collect();
-        let closing = ids.iter().map(|id| tokio::time::timeout(CLOSE_WAIT, self.sessions.close_session(id)));
-        for (id, outcome) in ids.iter().zip(join_all(closing).await) {
-            if !matches!(outcome, Ok(Ok(()))) {
-                tracing::debug!(session = &**id, "session did not close in time");
-            }
-        }
-    }
-
     /// Last step: cuts whatever rmcp still holds and cancels its calls. A reply not sent by now becomes a 500.
     pub fn shut(&self) {
         self.shut.cancel();
     }
-}
-
-/// What lasts at a door.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct OpenAtDoor {
-    pub(super) sessions: usize,
-    pub(super) streams: usize,
-    pub(super) tasks: usize,
 }
 
 /// In the extensions of an answer that is a stream of changes, and not that of a call.
