@@ -26,6 +26,7 @@ mod reload;
 mod corpus;
 mod library;
 mod lifecycle;
+mod logs;
 mod rmcp_plugin;
 mod stop;
 mod swaps;

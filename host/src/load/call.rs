@@ -79,6 +79,10 @@ pub struct PrincipalFacts {
 /// How a call is made.
 #[derive(Debug, Default)]
 pub struct CallOptions {
+    /// The method, for the log.
+    pub method: &'static str,
+    /// What it is about, for the log: a tool's name, a prompt's, a resource's URI.
+    pub subject: String,
     /// What the plugin may ask about it.
     pub facts: CallFacts,
     /// Whether anybody listens to what the call emits before its answer.

@@ -120,15 +120,25 @@ impl Message {
 
 /// A call the plugin has not answered.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "nearly all are the large one, and a box would cost each call")]
 enum Call {
     Awaited {
         options: CallOptions,
         exchange: Arc<Exchange>,
-        span: tracing::Span,
     },
-    /// Nobody waits any more, but its future may still exist.
-    Cancelled,
+    /// Nobody waits any more, but its future may still exist, and log something.
+    Cancelled {
+        options: CallOptions,
+    },
+}
+
+impl Call {
+    /// From now on nobody waits for it; who did, if somebody did.
+    fn cancel(&mut self) -> Option<Arc<Exchange>> {
+        let Self::Awaited { options, exchange } = self else { return None };
+        let (options, exchange) = (std::mem::take(options), exchange.clone());
+        *self = Self::Cancelled { options };
+        Some(exchange)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -209,8 +219,7 @@ impl Mailbox {
     pub(super) fn call(self: &Arc<Self>, request: Request, options: CallOptions) -> Result<OpenCall, Closed> {
         let id = self.next_call.fetch_add(1, Relaxed);
         let exchange = Arc::new(Exchange::default());
-        let span = tracing::Span::current();
-        let call = Call::Awaited { options, exchange: exchange.clone(), span };
+        let call = Call::Awaited { options, exchange: exchange.clone() };
         {
             // Asked under the lock: whoever closes the mailbox then finds this call, or this call finds it closed.
             let mut calls = lock(&self.calls);
@@ -227,7 +236,7 @@ impl Mailbox {
     /// Cancels a call; whether the plugin had taken it.
     pub(super) fn cancel(&self, id: u64, reason: CancelReason) -> Taken {
         match lock(&self.calls).get_mut(&id) {
-            Some(call) => *call = Call::Cancelled,
+            Some(call) => drop(call.cancel()),
             None => return Taken::Yes,
         }
         if self.withdraw(id) {
@@ -302,13 +311,11 @@ impl Mailbox {
         let awaited: Vec<u64> = {
             let mut calls = lock(&self.calls);
             self.open.store(false, Relaxed);
-            let awaited = calls.iter_mut().filter(|(_, call)| matches!(call, Call::Awaited { .. }));
+            let awaited = calls.iter_mut().filter_map(|(id, call)| Some((*id, call.cancel()?)));
             awaited
-                .map(|(id, call)| {
-                    if let Call::Awaited { exchange, .. } = std::mem::replace(call, Call::Cancelled) {
-                        exchange.end(Answer::Gone);
-                    }
-                    *id
+                .map(|(id, exchange)| {
+                    exchange.end(Answer::Gone);
+                    id
                 })
                 .collect()
         };

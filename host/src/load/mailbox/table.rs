@@ -158,7 +158,7 @@ extern "C" fn notify(context: *const c_void, call: u64, method: RStr<'_>, params
         return mailbox.notice(Notice::Notification { method: method.to_owned(), params });
     }
     match lock(&mailbox.calls).get(&call) {
-        None | Some(Call::Cancelled) => return abi::CLOSED,
+        None | Some(Call::Cancelled { .. }) => return abi::CLOSED,
         Some(Call::Awaited { options, .. }) if options.notifications == Notifications::Dropped => {
             return abi::DROPPED;
         }
@@ -230,16 +230,26 @@ extern "C" fn log(context: *const c_void, record: &LogRecord<'_>) {
 }
 
 fn pass_on(mailbox: &Mailbox, record: &LogRecord<'_>) {
-    let span = match lock(&mailbox.calls).get(&record.call) {
-        Some(Call::Awaited { span, .. }) => span.clone(),
-        _ => tracing::Span::none(),
+    let call = match lock(&mailbox.calls).get(&record.call) {
+        Some(Call::Awaited { options, .. } | Call::Cancelled { options }) => {
+            Some((options.method, options.subject.clone(), options.facts.request_id.clone()))
+        }
+        None => None,
     };
-    let _inside = span.enter();
+    let request_id = call.as_ref().map(|(_, _, id)| &**id);
+    // As in the line that tells the end of the call.
+    let (tool, method, subject) = match &call {
+        None | Some(("", ..)) => (None, None, None),
+        Some(("tools/call", tool, _)) => (Some(&**tool), None, None),
+        Some((method, subject, _)) => (None, Some(*method), Some(&**subject)),
+    };
     let (server, from, message) = (mailbox.server.as_str(), record.target.as_str(), record.message.as_str());
     let fields = &*String::from_utf8_lossy(record.fields.as_slice());
     macro_rules! emit {
         ($level:ident) => {
-            tracing::$level!(target: PLUGIN, server, from, fields, "{message}")
+            tracing::$level!(
+                target: PLUGIN, server, tool, method, subject, from, fields, request_id, "{message}"
+            )
         };
     }
     match record.level {

@@ -23,6 +23,13 @@ pub use error::CallError;
 pub use outcome::CallOutcome;
 use record::Record;
 
+const TOOLS_CALL: &str = "tools/call";
+
+/// What a call is about, as the log names it: clients may send names as long as a body.
+fn logged(subject: &str) -> String {
+    subject.chars().take(128).collect()
+}
+
 /// A tool call as a door understood it.
 #[derive(Debug)]
 pub struct ToolCall<'a> {
@@ -187,8 +194,9 @@ fn open_method(mount: &Mount, call: MethodCall<'_>) -> Result<OpenCall, CallErro
     let mut request = Request::new(call.method);
     // Memory: writing cannot fail.
     let _ = request.write_all(call.params);
-    let (facts, notifications, answers) = (call.facts, call.notifications, call.answers);
-    let options = CallOptions { facts, notifications, answers, tasks: Tasks::Refused };
+    let MethodCall { method, facts, notifications, answers, .. } = call;
+    let subject = logged(call.subject);
+    let options = CallOptions { method, subject, facts, notifications, answers, tasks: Tasks::Refused };
     let open = mount.instance.call(request, options);
     open.map_err(|_| CallError::Unavailable { server: mount.instance.entry().name.to_string() })
 }
@@ -203,15 +211,16 @@ fn prepare(mount: &Arc<Mount>, caller: &Caller, call: ToolCall<'_>) -> Result<Op
         None => return Err(unknown(mount, call.tool)),
     }
     let entry = mount.instance.entry();
-    let mut request = Request::new("tools/call");
+    let mut request = Request::new(TOOLS_CALL);
     // Writing into a `Request` cannot fail: it is memory.
     let _ = request.write_all(b"{\"name\":");
     let _ = serde_json::to_writer(&mut request, call.tool);
     let _ = request.write_all(b",\"arguments\":");
     let _ = request.write_all(call.arguments);
     let _ = request.write_all(b"}");
+    let (method, subject) = (TOOLS_CALL, logged(call.tool));
     let ToolCall { facts, notifications, tasks, answers, .. } = call;
-    let options = CallOptions { facts, notifications, tasks, answers };
+    let options = CallOptions { method, subject, facts, notifications, tasks, answers };
     let open = mount.instance.call(request, options);
     open.map_err(|_| CallError::Unavailable { server: entry.name.to_string() })
 }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{CallError, CallOutcome, ToolReply};
+use super::{CallError, CallOutcome, ToolReply, logged};
 use crate::{
     load::{Answer, CallFacts, Change, Fault, Pass, Taken, Verdict},
     mount::Mount,
@@ -42,7 +42,7 @@ impl Record {
             ticket: Some(Box::new(ticket)),
             mount: Some(mount.clone()),
             method: "",
-            tool: subject.chars().take(128).collect(),
+            tool: logged(subject),
             door,
             request_id: facts.request_id.clone(),
             began: Some(Instant::now()),
