@@ -31,6 +31,12 @@
 //! it `full`): what it opens is never closed, so every loading of the plugin would leave two sockets behind. Of TLS
 //! libraries prefer rustls with `ring`: `aws-lc-rs` leaves a page of memory behind with every loading.
 //!
+//! What a plugin logs with [`tracing`](https://docs.rs/tracing), and what it prints with `println!`, `eprintln!` or `dbg!`, is
+//! in the gateway's log, with the server's name and the id of the request it belongs to; lines of stdout count as `INFO`,
+//! those of stderr as `WARN`. C code that is linked in is heard where it calls `write` or `writev`; what C's `printf` prints
+//! goes to the gateway's own stdout, as it is. What is written to descriptor 1 or 2 goes to the log even after `dup2`: give
+//! what is for somebody else another descriptor. A signal's handler must not print.
+//!
 //! In the plugin's crate, a `cdylib`, `export_plugin!(plugin);` makes it loadable. [`testing`] runs it without a
 //! gateway. What crosses between the two is in [`abi`], and frozen as `ABI.md` says.
 //!

@@ -165,11 +165,7 @@ impl Gateway {
     pub async fn of_command(mut command: Command, folder: Folder) -> Self {
         // Clients of tests look for it in the process. Refused only if another test was first.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let mut child = command
-            .stdout(Stdio::inherit())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the gateway can be started");
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the gateway can be started");
         let stderr = child.stderr.take().expect("piped");
         let log = Arc::new(Log::default());
         let reader = log.clone();

@@ -1,5 +1,6 @@
-//! Five functions of libc as everything linked into the plugin sees them, std included, so that the host learns
-//! which threads, pthread keys and mappings the plugin has made and can tell when it is really gone.
+//! Seven functions of libc as everything linked into the plugin sees them, std included, so that the host learns
+//! which threads, pthread keys and mappings the plugin has made and can tell when it is really gone, and what it prints
+//! (`prints` has those two).
 //!
 //! `export_plugin!` defines them as weak hidden symbols of the plugin: the static linker binds the references of
 //! std and of C dependencies to them, and nothing outside the plugin ever sees them. Each calls the real
@@ -20,7 +21,9 @@ use std::{
     sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering::Relaxed},
 };
 
-use super::{HOST, heap};
+pub use super::prints::{write, writev};
+
+use super::{HOST, heap, prints};
 use crate::abi::{Host, THREAD_FAILED, THREAD_SPAWNING, THREAD_STARTED};
 
 /// Keys made before the host is known, while the library is opened, plus one; 0 is a free place.
@@ -30,6 +33,7 @@ static EARLY_THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// Tells the host of the threads, keys and memory taken before it was known.
 pub(super) fn report_early(host: &Host) {
+    prints::prepare();
     heap::report(host);
     for _ in 0..EARLY_THREADS.swap(0, Relaxed) {
         (host.table.thread())(host.context, THREAD_SPAWNING, 0);
@@ -71,7 +75,7 @@ pub extern "C" fn reclaim() -> usize {
     heap::free_all()
 }
 
-fn real(cache: &AtomicPtr<c_void>, name: &CStr) -> *mut c_void {
+pub(super) fn real(cache: &AtomicPtr<c_void>, name: &CStr) -> *mut c_void {
     let mut at = cache.load(Relaxed);
     if at.is_null() {
         // SAFETY: `name` is a C string; `RTLD_DEFAULT` begins the search at the program, so that the hidden
@@ -212,7 +216,7 @@ extern "C" fn trampoline(begun: *mut c_void) -> *mut c_void {
     body(argument)
 }
 
-/// Defines the five symbols in the plugin.
+/// Defines the seven symbols in the plugin.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __plugin_hooks {
@@ -224,6 +228,8 @@ macro_rules! __plugin_hooks {
             "pthread_create" = thread_create,
             "mmap64" = map,
             "munmap" = unmap,
+            "write" = write,
+            "writev" = writev,
         );
     };
     ($($name:literal = $function:ident),* $(,)?) => {$(

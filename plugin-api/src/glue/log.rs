@@ -64,21 +64,44 @@ impl ToHost {
     fn send(&self, metadata: &Metadata<'_>, record: &Record<'_>) {
         let fields = serde_json::to_vec(record.fields).unwrap_or_default();
         let record = LogRecord {
-            size: size_of::<LogRecord<'_>>() as u32,
             kind: record.kind,
-            level: level(*metadata.level()),
             line: metadata.line().unwrap_or(0),
-            call: CALL.try_with(|call| *call).unwrap_or(0),
             span: record.span,
             parent: record.parent,
-            target: RStr::from_str(metadata.target()),
-            message: RStr::from_str(record.message),
             fields: RSlice::from_slice(&fields),
             file: RStr::from_str(metadata.file().unwrap_or_default()),
-            reserved: [0; 4],
+            ..plain(level(*metadata.level()), metadata.target(), record.message)
         };
         (self.host.table.log())(self.host.context, &record);
     }
+}
+
+/// An event that lies in no span and has no fields, in the call of the current task.
+fn plain<'a>(level: u32, target: &'a str, message: &'a str) -> LogRecord<'a> {
+    LogRecord {
+        size: size_of::<LogRecord<'_>>() as u32,
+        kind: LOG_EVENT,
+        level,
+        line: 0,
+        call: CALL.try_with(|call| *call).unwrap_or(0),
+        span: 0,
+        parent: 0,
+        target: RStr::from_str(target),
+        message: RStr::from_str(message),
+        fields: RSlice::from_slice(b"{}"),
+        file: RStr::from_str(""),
+        reserved: [0; 4],
+    }
+}
+
+/// The least severe level that is heard: 0 none, 1 error … 5 trace.
+pub(super) fn max_level(host: &Host) -> u32 {
+    (host.table.max_level())(host.context)
+}
+
+/// Logs what did not come by way of `tracing`. Allocates nothing.
+pub(super) fn say(host: &Host, level: u32, target: &str, message: &str) {
+    (host.table.log())(host.context, &plain(level, target, message));
 }
 
 fn level(level: Level) -> u32 {
@@ -108,8 +131,7 @@ fn innermost() -> u64 {
 
 impl Subscriber for ToHost {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        level(*metadata.level()) + quieter(metadata.target())
-            <= (self.host.table.max_level())(self.host.context)
+        level(*metadata.level()) + quieter(metadata.target()) <= max_level(&self.host)
     }
 
     fn register_callsite(&self, _: &'static Metadata<'static>) -> tracing::subscriber::Interest {

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `export`: the root header | made by abi_stable's own constructor for this very module type | `a_good_file_is_fine` |
 //! | `drain`: reading the wake fd | the host keeps it open until `main` has returned | `a_plugin_serves_many_calls_at_once` |
-//! | `hooks`, `heap` | see the tables there | |
+//! | `hooks`, `heap`, `prints` | see the tables there | |
 
 #![expect(unsafe_code, reason = "the plugin's half of the boundary; see the table")]
 
@@ -12,6 +12,7 @@ pub mod export;
 pub mod heap;
 pub mod hooks;
 mod log;
+mod prints;
 
 use std::{
     any::Any,
@@ -92,6 +93,7 @@ where
         Err(payload) => (false, format!("panicked: {}", panic_text(payload))),
     };
     out.extend_from_copy_slice(text.as_bytes());
+    prints::flush(host);
     ok
 }
 
@@ -122,6 +124,7 @@ where
 {
     meet(host);
     let ran = catch_unwind(AssertUnwindSafe(|| run(*host, start, package, setup)));
+    prints::flush(host);
     let reason = match ran {
         Ok(Ok(())) => return true,
         Ok(Err(error)) => error.to_string(),

@@ -152,7 +152,7 @@ pub(super) fn gateway_minor(minor: u32) -> Vec<Patch> {
 pub(super) fn function_removed() -> Vec<Patch> {
     vec![
         replace(ABI, "    pub max_level: extern \"C\" fn(context: *const c_void) -> u32,\n", ""),
-        replace(GLUE_LOG, "(self.host.table.max_level())(self.host.context)", "5"),
+        replace(GLUE_LOG, "(host.table.max_level())(host.context)", "5"),
     ]
 }
 
@@ -205,7 +205,11 @@ pub(super) fn struct_changed() -> Vec<Patch> {
             "    /// 1 error, 2 warn, 3 info, 4 debug, 5 trace.\n    pub level: u32,\n",
             "    /// 1 error, 2 warn, 3 info, 4 debug, 5 trace.\n    pub level: i32,\n",
         ),
-        replace(GLUE_LOG, "level: level(*metadata.level()),", "level: level(*metadata.level()) as i32,"),
+        replace(
+            GLUE_LOG,
+            "        level,\n        line: 0,\n",
+            "        level: level as i32,\n        line: 0,\n",
+        ),
     ]
 }
 
