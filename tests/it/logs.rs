@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use http::Request;
 use insta::assert_snapshot;
 use serde_json::{Value, json};
-use tests::{Folder, Gateway, Mark, command, config, until};
+use tests::{Folder, Gateway, Mark, command, config, server, until};
 
 /// Calls `holds_calls/hold`, gives up once it runs, and waits until the call is over; where the log was before.
 async fn hold_and_give_up(gateway: &Gateway) -> (Mark, Value) {
@@ -109,4 +109,72 @@ async fn what_a_plugin_prints_is_in_the_log_a_line_at_a_time() {
     "#);
     let gone = log.iter().find(|event| event["message"] == "server unloaded").expect("it was loaded");
     assert_eq!(gone["library"], "gone", "{gone}");
+}
+
+/// How many records of the fixture are in the log, and how many the log says are not.
+fn logged_and_dropped(log: &[Value]) -> (u64, u64) {
+    let logged = log.iter().filter(|event| event["target"] == "gateway::plugin").count();
+    let told = log.iter().filter(|event| event["message"] == "plugin floods the log");
+    (logged as u64, told.map(|event| event["dropped"].as_u64().expect("a number")).sum())
+}
+
+#[tokio::test]
+async fn a_plugin_that_floods_the_log_loses_what_is_beyond_its_limit_and_is_named() {
+    let limited = server("floods_the_log", "floods_the_log") + "log_max_per_second = 5\n";
+    let gateway = Gateway::with_config(&(config(&["greet"]) + &limited)).await;
+    let arguments = r#"{"records":2000,"lines":2000}"#;
+    assert_eq!(gateway.post("/floods_the_log/tools/flood", arguments).await.body, r#"{"result":4000}"#);
+    let first = gateway.event("plugin floods the log").await;
+    assert_eq!(
+        (&first["level"], &first["server"], &first["dropped"]),
+        (&json!("WARN"), &json!("floods_the_log"), &json!(1)),
+        "it is said at once"
+    );
+    // Whoever else logs is heard.
+    let answer = gateway.post("/greet/tools/echoHai", r#"{"userName":"Ada"}"#).await;
+    assert_eq!(answer.status.as_u16(), 200);
+    gateway.event_with("call finished", &[("server", "greet")]).await;
+
+    let metrics = gateway.get("/metrics").await.body;
+    let series = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)).expect("a series");
+        line.trim().parse::<u64>().expect("a number")
+    };
+    let dropped = series("gateway_plugin_log_dropped_total{server=\"floods_the_log\"}");
+    let levels = ["error", "warn", "info", "debug", "trace"].map(|level| {
+        series(&format!("gateway_plugin_log_records_total{{server=\"floods_the_log\",level=\"{level}\"}}"))
+    });
+    assert!(dropped > 3000, "{dropped}");
+    assert_eq!(
+        (dropped + levels.iter().sum::<u64>(), levels[3]),
+        (4000, 0),
+        "debug is no record: nobody hears it"
+    );
+
+    gateway.signal("TERM");
+    let (code, log) = gateway.ended().await;
+    assert_eq!(code, Some(0));
+    assert_eq!(
+        logged_and_dropped(&log),
+        (4000 - dropped, dropped),
+        "what was not told at once is told at the end"
+    );
+    let calls = log.iter().filter(|event| event["message"] == "call finished").count();
+    assert_eq!(calls, 2, "{log:#?}");
+}
+
+#[tokio::test]
+async fn without_a_limit_all_is_logged_but_no_line_is_endless() {
+    let free = server("free", "floods_the_log") + "log_max_per_second = 0\n";
+    let gateway = Gateway::with_config(&(config(&[]) + &free)).await;
+    let arguments = r#"{"records":1500,"lines":1500}"#;
+    assert_eq!(gateway.post("/free/tools/flood", arguments).await.body, r#"{"result":3000}"#);
+    let arguments = r#"{"records":1,"lines":1,"bytes":100000}"#;
+    assert_eq!(gateway.post("/free/tools/flood", arguments).await.body, r#"{"result":2}"#);
+    gateway.signal("TERM");
+    let (_, log) = gateway.ended().await;
+    let printed_in_pieces = 100_007_u64.div_ceil(4096);
+    assert_eq!(logged_and_dropped(&log), (3001 + printed_in_pieces, 0));
+    let longest = log.iter().filter_map(|event| event["message"].as_str()).map(str::len).max();
+    assert_eq!(longest, Some(64 << 10));
 }

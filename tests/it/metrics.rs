@@ -135,6 +135,22 @@ async fn every_server_and_every_call_is_told_in_numbers() {
     # HELP gateway_libraries_kept Libraries of this process that stayed mapped after their end.
     # TYPE gateway_libraries_kept gauge
     gateway_libraries_kept 1
+    # HELP gateway_plugin_log_records_total What the plugin logged and printed, by level.
+    # TYPE gateway_plugin_log_records_total counter
+    gateway_plugin_log_records_total{server="greet",level="error"} 0
+    gateway_plugin_log_records_total{server="greet",level="warn"} 0
+    gateway_plugin_log_records_total{server="greet",level="info"} 0
+    gateway_plugin_log_records_total{server="greet",level="debug"} 0
+    gateway_plugin_log_records_total{server="greet",level="trace"} 0
+    gateway_plugin_log_records_total{server="panics",level="error"} 2
+    gateway_plugin_log_records_total{server="panics",level="warn"} 0
+    gateway_plugin_log_records_total{server="panics",level="info"} 0
+    gateway_plugin_log_records_total{server="panics",level="debug"} 0
+    gateway_plugin_log_records_total{server="panics",level="trace"} 0
+    # HELP gateway_plugin_log_dropped_total What the plugin wanted to log beyond its log_max_per_second, which is lost.
+    # TYPE gateway_plugin_log_dropped_total counter
+    gateway_plugin_log_dropped_total{server="greet"} 0
+    gateway_plugin_log_dropped_total{server="panics"} 0
     # HELP gateway_calls_open Calls under way, at every door.
     # TYPE gateway_calls_open gauge
     gateway_calls_open 0

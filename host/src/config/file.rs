@@ -178,6 +178,11 @@ pub(super) struct ServerTable {
     /// Heap of the plugin, in bytes, from which on the log warns, once for each doubling; 0: never.
     #[serde(default = "ServerTable::heap_warn_bytes")]
     pub(super) heap_warn_bytes: u64,
+    /// Most records of the plugin that are logged in a second, lines that it prints among them; what is beyond is dropped, and
+    /// counted. 0: no limit.
+    #[serde(default = "ServerTable::log_max_per_second")]
+    #[schemars(range(max = 1_000_000))]
+    pub(super) log_max_per_second: u32,
     /// After so many faults in a row (panics, answers that are none, timeouts, calls lost) the server is quarantined:
     /// calls are refused, over REST with 503. 0: never.
     #[serde(default = "ServerTable::quarantine_after")]
@@ -225,6 +230,10 @@ impl ServerTable {
 
     fn heap_warn_bytes() -> u64 {
         ServerEntry::HEAP_WARN_BYTES
+    }
+
+    fn log_max_per_second() -> u32 {
+        ServerEntry::LOG_MAX_PER_SECOND
     }
 
     fn quarantine_after() -> u32 {

@@ -157,6 +157,8 @@ pub struct ServerEntry {
     pub call_timeout: Duration,
     /// Heap of the plugin from which on the log warns, in bytes; 0: never.
     pub heap_warn_bytes: u64,
+    /// Most records of the plugin that are logged in a second; 0: no limit.
+    pub log_max_per_second: u32,
     /// So many faults in a row quarantine the server; 0: never.
     pub quarantine_after: u32,
     /// How long a quarantine lasts until the first retry.
@@ -189,6 +191,8 @@ impl ServerEntry {
     pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
     /// Heap from which on the log warns if nothing else is said.
     pub const HEAP_WARN_BYTES: u64 = 256 << 20;
+    /// Records a second if nothing else is said.
+    pub const LOG_MAX_PER_SECOND: u32 = 1000;
     /// Faults in a row before a quarantine if nothing else is said.
     pub const QUARANTINE_AFTER: u32 = 5;
     /// Time to the first retry if nothing else is said.
@@ -207,6 +211,7 @@ impl ServerEntry {
             start_timeout: Self::START_TIMEOUT,
             call_timeout: Self::CALL_TIMEOUT,
             heap_warn_bytes: Self::HEAP_WARN_BYTES,
+            log_max_per_second: Self::LOG_MAX_PER_SECOND,
             quarantine_after: Self::QUARANTINE_AFTER,
             quarantine: Self::QUARANTINE,
             settings: serde_json::Map::new(),

@@ -223,6 +223,7 @@ impl Checker<'_, '_> {
             start_timeout,
             call_timeout,
             heap_warn_bytes: table.heap_warn_bytes,
+            log_max_per_second: table.log_max_per_second,
             quarantine_after: table.quarantine_after,
             quarantine,
             settings: table.settings,

@@ -142,7 +142,7 @@ impl Body {
     ) -> Result<(Self, Arc<Mailbox>), LoadError> {
         let no_thread = |source: io::Error| LoadError::Thread { server: entry.name.clone(), source };
         let (said, stages) = mpsc::channel();
-        let mailbox = Mailbox::new(entry.name.clone(), said, entry.heap_warn_bytes).map_err(no_thread)?;
+        let mailbox = Mailbox::new(entry, said).map_err(no_thread)?;
         let job =
             Job { entry: entry.clone(), mailbox: mailbox.clone(), built_with: built_with.into(), tryout };
         let path = staged.path().to_owned();

@@ -14,6 +14,7 @@ use super::{
     body::Body,
     call::{CallOptions, Closed, OpenCall, Request},
     close::{UnderWay, may_still_run},
+    flood::LEVELS,
     health::Health,
     library,
     mailbox::{Mailbox, Notice, Stage},
@@ -140,6 +141,21 @@ impl Instance {
     /// How many bytes the plugin's heap has, to a few MiB: what Rust code allocated, not what C libraries did.
     pub fn heap_bytes(&self) -> u64 {
         self.mailbox.heap_bytes()
+    }
+
+    /// What the plugin has logged, by level: error, warn, info, debug, trace.
+    pub fn logged(&self) -> [u64; LEVELS] {
+        self.mailbox.flood().logged()
+    }
+
+    /// How much of what the plugin wanted to log was dropped, because it was too much.
+    pub fn log_dropped(&self) -> u64 {
+        self.mailbox.flood().dropped()
+    }
+
+    /// Whether any of that was of late.
+    pub fn floods_log(&self, now: Instant) -> bool {
+        self.mailbox.flood().is_on(now)
     }
 
     /// Whether the plugin served, and then ended although nobody had told it to.

@@ -30,9 +30,10 @@ use super::{
     call::{Answer, AnswerStatus, CallOptions, CancelReason, ClientAnswer, Closed, OpenCall, Request, Taken},
     census::Census,
     exchange::Exchange,
+    flood::Flood,
     heap::Heap,
 };
-use crate::config::ServerName;
+use crate::config::{ServerEntry, ServerName};
 
 /// What is about no call and waits to be passed on; what comes beyond is dropped.
 const NOTICES_MAX: usize = 256;
@@ -80,6 +81,7 @@ pub(super) struct Mailbox {
     announced: Mutex<Option<Vec<u8>>>,
     census: Mutex<Census>,
     heap: Heap,
+    flood: Flood,
 }
 
 #[derive(Default)]
@@ -146,12 +148,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Mailbox {
-    /// `heap_warn_bytes`: the heap from which on the log warns; 0: never.
-    pub(super) fn new(
-        server: ServerName,
-        stages: Sender<Stage>,
-        heap_warn_bytes: u64,
-    ) -> io::Result<Arc<Self>> {
+    pub(super) fn new(entry: &ServerEntry, stages: Sender<Stage>) -> io::Result<Arc<Self>> {
         // SAFETY: has no precondition.
         let fd = unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) };
         if fd < 0 {
@@ -159,7 +156,7 @@ impl Mailbox {
         }
         let (notices, noticed) = mpsc::channel(NOTICES_MAX);
         Ok(Arc::new(Self {
-            server,
+            server: entry.name.clone(),
             queue: Mutex::default(),
             posted: Condvar::new(),
             // SAFETY: the descriptor is new, so nobody else owns it.
@@ -173,7 +170,8 @@ impl Mailbox {
             notices: (notices, Mutex::new(Some(noticed))),
             announced: Mutex::default(),
             census: Mutex::default(),
-            heap: Heap::new(heap_warn_bytes),
+            heap: Heap::new(entry.heap_warn_bytes),
+            flood: Flood::new(entry.log_max_per_second),
         }))
     }
 
@@ -195,6 +193,16 @@ impl Mailbox {
     /// How many bytes the plugin's heap has.
     pub(super) fn heap_bytes(&self) -> u64 {
         self.heap.bytes()
+    }
+
+    /// What the plugin has logged, and what of it was dropped.
+    pub(super) fn flood(&self) -> &Flood {
+        &self.flood
+    }
+
+    /// Says that `dropped` records of the plugin were not logged.
+    fn warn_of_flood(&self, dropped: u64) {
+        tracing::warn!(server = self.server.as_str(), dropped, "plugin floods the log");
     }
 
     pub(super) fn say(&self, stage: Stage) {
@@ -327,6 +335,9 @@ impl Mailbox {
     /// The plugin is gone: whoever still waits for it learns so. Answers whether it served and nobody had told it
     /// to stop.
     pub(super) fn abandon(&self) -> bool {
+        if let Some(dropped) = self.flood.settle() {
+            self.warn_of_flood(dropped);
+        }
         let mut calls = lock(&self.calls);
         let was_open = self.open.swap(false, Relaxed);
         let by_itself = was_open && self.ready.load(Relaxed);

@@ -15,6 +15,7 @@ mod close;
 mod discover;
 mod error;
 mod exchange;
+mod flood;
 mod health;
 mod heap;
 mod instance;

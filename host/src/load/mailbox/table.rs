@@ -12,8 +12,9 @@ use std::{
     ffi::c_void,
     os::fd::AsRawFd,
     panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use abi_stable::{
@@ -38,6 +39,8 @@ use crate::{
 const REPLY_MAX: usize = 16 << 20;
 /// Largest parameters of a notification or a question, in bytes: some dozens may wait to be passed on.
 const PARAMS_MAX: usize = 256 << 10;
+/// Longest message of a record, and longest fields, in bytes.
+const TEXT_MAX: usize = 64 << 10;
 /// A reply seldom is longer, and then its buffer grows.
 const REPLY_USUAL: usize = 256;
 
@@ -230,6 +233,17 @@ extern "C" fn log(context: *const c_void, record: &LogRecord<'_>) {
 }
 
 fn pass_on(mailbox: &Mailbox, record: &LogRecord<'_>) {
+    // What nobody would see takes no room of what somebody would.
+    if record.level > max_level(ptr::null()) {
+        return;
+    }
+    let admission = mailbox.flood.admit(record.level, Instant::now());
+    if let Some(dropped) = admission.dropped {
+        mailbox.warn_of_flood(dropped);
+    }
+    if !admission.is_logged {
+        return;
+    }
     let call = match lock(&mailbox.calls).get(&record.call) {
         Some(Call::Awaited { options, .. } | Call::Cancelled { options }) => {
             Some((options.method, options.subject.clone(), options.facts.request_id.clone()))
@@ -243,8 +257,11 @@ fn pass_on(mailbox: &Mailbox, record: &LogRecord<'_>) {
         Some(("tools/call", tool, _)) => (Some(&**tool), None, None),
         Some((method, subject, _)) => (None, Some(*method), Some(&**subject)),
     };
-    let (server, from, message) = (mailbox.server.as_str(), record.target.as_str(), record.message.as_str());
-    let fields = &*String::from_utf8_lossy(record.fields.as_slice());
+    let server = mailbox.server.as_str();
+    let [from, message] = [record.target.as_str(), record.message.as_str()].map(cut);
+    // What is cut is JSON no more, and then it is left out.
+    let fields = record.fields.as_slice().get(..TEXT_MAX.min(record.fields.len())).unwrap_or_default();
+    let fields = &*String::from_utf8_lossy(fields);
     macro_rules! emit {
         ($level:ident) => {
             tracing::$level!(
@@ -259,6 +276,11 @@ fn pass_on(mailbox: &Mailbox, record: &LogRecord<'_>) {
         4 => emit!(debug),
         _ => emit!(trace),
     }
+}
+
+/// As much of `text` as is logged.
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT_MAX)]
 }
 
 extern "C" fn max_level(_: *const c_void) -> u32 {

@@ -1,16 +1,24 @@
 //! The mailbox, with the test as its plugin.
 
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
 
 use abi_stable::std_types::{RSlice, RVec};
 use plugin_api::abi::Event;
 
 use super::*;
-use crate::load::{CallEvent, CallFacts, Tasks};
+use crate::{
+    config::Prefix,
+    load::{CallEvent, CallFacts, Tasks},
+};
 
 fn mailbox() -> Arc<Mailbox> {
+    mailbox_that_tells(channel().0)
+}
+
+fn mailbox_that_tells(stages: Sender<Stage>) -> Arc<Mailbox> {
     let name = ServerName::parse("test").expect("a name");
-    Mailbox::new(name, channel().0, 0).expect("a descriptor")
+    let entry = ServerEntry::new(name, "test.so".into(), Prefix::parse("/test").expect("a prefix"));
+    Mailbox::new(&entry, stages).expect("a descriptor")
 }
 
 fn peek(mailbox: &Arc<Mailbox>) -> Option<(u32, u64)> {
@@ -77,7 +85,7 @@ async fn a_reply_after_the_end_of_the_plugin_is_nobodys() {
 #[test]
 fn the_first_manifest_starts_the_server_and_of_later_ones_the_latest_is_kept() {
     let (said, stages) = channel();
-    let mailbox = Mailbox::new(ServerName::parse("test").expect("a name"), said, 0).expect("a descriptor");
+    let mailbox = mailbox_that_tells(said);
     let host = mailbox.host();
     let answers: Vec<u32> = (0..1000)
         .map(|number| {

@@ -29,6 +29,7 @@ impl Collector for Servers {
         state(&mut encoder, servers)?;
         health(&mut encoder, servers)?;
         libraries(&mut encoder, servers)?;
+        logs(&mut encoder, servers)?;
         let open = ["gateway_calls_open", "Calls under way, at every door."];
         gauge(&mut encoder, open, self.0.calls_open() as u64)
     }
@@ -117,6 +118,27 @@ fn health(encoder: &mut DescriptorEncoder<'_>, servers: &[Mounted]) -> fmt::Resu
         encoder,
         quarantines,
         loaded(servers).map(|(server, instance)| ([("server", server)], instance.health().quarantines())),
+    )
+}
+
+fn logs(encoder: &mut DescriptorEncoder<'_>, servers: &[Mounted]) -> fmt::Result {
+    let records = ["gateway_plugin_log_records", "What the plugin logged and printed, by level."];
+    let by_level = loaded(servers).flat_map(|(server, instance)| {
+        let levels = ["error", "warn", "info", "debug", "trace"];
+        levels
+            .into_iter()
+            .zip(instance.logged())
+            .map(move |(level, count)| ([("server", server), ("level", level)], count))
+    });
+    counters(encoder, records, by_level)?;
+    let dropped = [
+        "gateway_plugin_log_dropped",
+        "What the plugin wanted to log beyond its log_max_per_second, which is lost.",
+    ];
+    counters(
+        encoder,
+        dropped,
+        loaded(servers).map(|(server, instance)| ([("server", server)], instance.log_dropped())),
     )
 }
 
