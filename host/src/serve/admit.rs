@@ -169,7 +169,7 @@ fn refused(code: ProblemCode, what: &'static str, value: &str, key: &str) -> Pro
 }
 
 /// `authority` without its port and without the brackets of an IPv6 address; `None` if it is not well-formed.
-fn name_of(authority: &str) -> Option<&str> {
+pub(super) fn name_of(authority: &str) -> Option<&str> {
     let (name, port) = if let Some(rest) = authority.strip_prefix('[') {
         rest.split_once(']')?
     } else {

@@ -42,6 +42,8 @@ mod negotiate;
 mod pages;
 mod server_page;
 mod snippet;
+mod status;
+mod ui;
 
 pub use asked::RequestId;
 pub use audit::{Audit, AuditLog};

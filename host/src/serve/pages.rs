@@ -19,6 +19,7 @@ use super::{
     negotiate::{Form, form},
     problem::Problem,
     served::Served,
+    ui,
 };
 use crate::{
     load::milliseconds,
@@ -41,10 +42,14 @@ pub(super) fn paths(gateway: &Gateway) -> Vec<&'static str> {
     paths
 }
 
-/// `GET /`: what exists, as far as whoever asks may know.
+/// `GET /`: what exists, as far as whoever asks may know; to browsers the status page, if it is not on another listener.
 pub(super) async fn index(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let asked = Asked::of(&request);
     let (parts, _) = request.into_parts();
+    if form(&parts.headers) == Form::Html && !gateway.has_admin_listener() {
+        // It holds nothing, so nobody is asked; what it shows, it asks for.
+        return ui::shell(&parts.headers, None);
+    }
     let visitor = match Visitor::of(&gateway, &parts).await {
         Ok(visitor) => visitor,
         Err(problem) => return turned_away(&gateway, &asked, &parts, None, problem),
@@ -154,7 +159,7 @@ fn server(served: &Served, visitor: &Visitor, mounted: &Mounted, reload: Option<
     server
 }
 
-fn server_for_operators(mounted: &Mounted, reload: Option<&Reload>) -> Value {
+pub(super) fn server_for_operators(mounted: &Mounted, reload: Option<&Reload>) -> Value {
     let entry = mounted.entry();
     let plugin = entry.plugin.file_name().map(|name| name.to_string_lossy().into_owned());
     let mut server = json!({
@@ -254,24 +259,31 @@ pub(super) async fn openapi(State(gateway): State<Arc<Gateway>>, request: Reques
 
 /// An OpenAPI document, or 304 if the client has it.
 pub(super) fn document(document: &Document, headers: &HeaderMap) -> Response {
-    let known =
-        headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok()).any(|tags| {
-            tags.split(',').map(str::trim).any(|tag| {
-                // The weak comparison, which RFC 9110 prescribes here.
-                tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == document.etag
-            })
-        });
-    let mut response = if known {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        response
-    } else {
-        body::json(document.body.clone())
+    let mut response = match is_known(headers, &document.etag) {
+        true => not_modified(),
+        false => body::json(document.body.clone()),
     };
     let headers = response.headers_mut();
     let tag = HeaderValue::from_str(&document.etag).expect("a tag is hexadecimal digits in quotes");
     headers.insert(header::ETAG, tag);
     private(&mut response);
+    response
+}
+
+/// Whether the client has what bears this tag.
+pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    let mut lines = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    lines.any(|tags| {
+        tags.split(',').map(str::trim).any(|tag| {
+            // The weak comparison, which RFC 9110 prescribes here.
+            tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
+        })
+    })
+}
+
+pub(super) fn not_modified() -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
     response
 }
 

@@ -33,6 +33,7 @@ use super::{
     problem::Problem,
     rest, server_page,
     snippet::Shows,
+    status, ui,
 };
 use crate::{
     config::Prefix,
@@ -70,10 +71,17 @@ pub(super) fn router(gateway: &Arc<Gateway>, place: Place) -> Router {
     } else {
         router = router.fallback(nothing_here);
     }
+    if place == Place::Admin {
+        router = router.route("/", get(status::page_beside));
+    }
+    if place == Place::Admin || (place == Place::Main && !gateway.has_admin_listener()) {
+        router = router.merge(ui::routes());
+    }
     router
         .method_not_allowed_fallback(not_a_get)
         .layer(middleware::from_fn_with_state(gateway.clone(), admit::admit))
         .layer(Extension(entrance))
+        .layer(Extension(place))
         .with_state(gateway.clone())
 }
 
@@ -83,6 +91,7 @@ fn for_operators() -> Router<Arc<Gateway>> {
         .route("/livez", get(pages::alive))
         .route("/readyz", get(pages::ready))
         .route("/metrics", get(metrics::metrics))
+        .route("/admin/status", get(status::status))
         .merge(admin::routes())
 }
 
@@ -91,7 +100,7 @@ async fn nothing_here(State(gateway): State<Arc<Gateway>>, request: Request) -> 
     let asked = Asked::of(&request);
     let detail = format!("nothing is served at `{}`", shortened(asked.uri.path()));
     let available: Vec<&str> =
-        ["/servers", "/admin/reload"].into_iter().chain(pages::FOR_OPERATORS).collect();
+        ["/servers", "/admin/status", "/admin/reload"].into_iter().chain(pages::FOR_OPERATORS).collect();
     Problem::new(ProblemCode::UnknownPath, detail).with("available", available).answer(&gateway, &asked)
 }
 

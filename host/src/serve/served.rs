@@ -28,6 +28,8 @@ use crate::{
 /// What of gateway.toml holds for every request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
+    /// What the file is called that all of this is from, without its folder.
+    pub file: String,
     /// The `[http]` table.
     pub http: Http,
     /// The `[admin]` table.
@@ -51,6 +53,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            file: String::new(),
             http: Http::default(),
             admin: Admin::default(),
             drain: Duration::ZERO,
@@ -67,7 +70,9 @@ impl Default for Settings {
 impl Settings {
     /// What `config` says; `audit` is what it says of that, opened.
     pub fn of(config: &Config, audit: AuditLog) -> Self {
+        let file = config.path.file_name().map(|name| name.to_string_lossy().into_owned());
         Self {
+            file: file.unwrap_or_default(),
             http: config.http.clone(),
             admin: config.admin.clone(),
             drain: config.shutdown.drain,

@@ -83,7 +83,7 @@ fn sample(schema: &Value, definitions: Option<&Value>) -> Value {
 }
 
 /// What to type or paste to make a client know a server: the client's name, where the text goes, the text.
-pub(super) fn connect(server: &str, url: &str, shows: Shows) -> [(&'static str, &'static str, String); 3] {
+pub(super) fn connect(server: &str, url: &str, shows: Shows) -> [(&'static str, &'static str, String); 4] {
     let entry = |mut members: Value, variable: &str| {
         members["url"] = url.into();
         // What takes tokens tells clients where to get them.
@@ -106,7 +106,25 @@ pub(super) fn connect(server: &str, url: &str, shows: Shows) -> [(&'static str, 
             "~/.cursor/mcp.json",
             pretty(json!({"mcpServers": {server: entry(json!({}), "${env:GATEWAY_KEY}")}})),
         ),
+        ("Claude Desktop", "claude_desktop_config.json", pretty(claude_desktop(server, url, shows))),
     ]
+}
+
+/// Its file knows only programs, so one stands between.
+fn claude_desktop(server: &str, url: &str, shows: Shows) -> Value {
+    let mut arguments = vec!["-y", "mcp-remote", url];
+    // It refuses a plain URL unless it is told to, or is on the same machine.
+    if url.starts_with("http://") {
+        arguments.push("--allow-http");
+    }
+    let mut entry = json!({"command": "npx"});
+    if shows == Shows::Key {
+        // Without a space: on Windows it would cut the argument in two.
+        arguments.extend(["--header", "Authorization:${AUTHORIZATION}"]);
+        entry["env"] = json!({"AUTHORIZATION": "Bearer <key>"});
+    }
+    entry["args"] = json!(arguments);
+    json!({"mcpServers": {server: entry}})
 }
 
 /// What makes Claude Code know a server.
@@ -150,6 +168,7 @@ mod tests {
         );
         assert!(key[1].2.contains("${input:gateway_key}") && key[1].2.contains("promptString"));
         assert!(key[2].2.contains("Bearer ${env:GATEWAY_KEY}"));
+        assert!(key[3].2.contains("Authorization:${AUTHORIZATION}") && key[3].2.contains("--allow-http"));
         // Clients that are sent to an authorization server would not go there if they had something to show.
         assert_eq!(
             connect("greet", "http://a/greet", Shows::Token),

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -16,7 +16,7 @@ use tokio::{sync::Notify, time::timeout};
 
 use super::{
     Peer,
-    admit::host_of,
+    admit::{host_of, name_of},
     body::{Arriving, BodyLimit},
     caller::Caller,
     forwarded,
@@ -45,9 +45,9 @@ pub struct Gateway {
     sealer: Arc<Sealer>,
     /// What has been seen of calls and requests.
     seen: Arc<Seen>,
-    started: SystemTime,
     reloads: Reloads,
     listen: SocketAddr,
+    began: Began,
     installed: AtomicBool,
     draining: AtomicBool,
     calls: AtomicUsize,
@@ -56,6 +56,13 @@ pub struct Gateway {
     known: Notify,
     /// What has arrived of bodies that are not whole.
     arriving: Arc<Arriving>,
+}
+
+/// When the gateway was started: by the clock on the wall, and by the one that is never set.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Began {
+    pub(super) at: SystemTime,
+    pub(super) since: Instant,
 }
 
 /// Where the gateway is in its life.
@@ -82,10 +89,10 @@ impl Gateway {
             sealer: Arc::new(Sealer::new(settings.http.state_secret.as_ref())),
             served: ArcSwap::from_pointee(Served::nothing(settings, listen.ip(), seen.clone())),
             seen,
-            started: SystemTime::now(),
             switching: Mutex::default(),
             reloads: Reloads::default(),
             listen,
+            began: Began { at: SystemTime::now(), since: Instant::now() },
             installed: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
@@ -160,11 +167,6 @@ impl Gateway {
         self.seen.tally.of(&entry.name)
     }
 
-    /// Since when it is there.
-    pub(super) fn started(&self) -> SystemTime {
-        self.started
-    }
-
     /// The settings that hold now.
     pub fn settings(&self) -> Settings {
         self.served().settings.clone()
@@ -223,6 +225,27 @@ impl Gateway {
         let is_tls = peer.is_some_and(|peer| peer.is_tls);
         let scheme = told.as_ref().map_or(if is_tls { "https" } else { "http" }, Scheme::as_str);
         format!("{scheme}://{}", host_of(&parts.uri, &parts.headers).unwrap_or_default())
+    }
+
+    /// How the client of a request to the listener of `[admin]` reaches the main one; no slash at its end. A gateway that
+    /// listens at every address of its machine is at the one by which that client came.
+    pub(super) fn beside(&self, parts: &Parts) -> String {
+        let served = self.served();
+        let came_by = host_of(&parts.uri, &parts.headers).and_then(name_of);
+        match (&served.settings.http.public_url, came_by) {
+            (Some(url), _) => url.clone(),
+            (None, Some(name)) if self.listen.ip().is_unspecified() => {
+                let scheme = if served.settings.is_tls { "https" } else { "http" };
+                let name = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };
+                format!("{scheme}://{name}:{}", self.listen.port())
+            }
+            (None, _) => self.base_url(),
+        }
+    }
+
+    /// When it was started.
+    pub(super) fn began(&self) -> Began {
+        self.began
     }
 
     /// Where the gateway is in its life.
