@@ -19,6 +19,7 @@ mod pages;
 mod quarantine;
 mod rest;
 mod rounds;
+mod status;
 mod tls;
 
 mod reload;

@@ -96,10 +96,20 @@ async fn the_front_page_says_what_exists() {
       ]
     }
     "#);
+    // To browsers it is the status page, which is tested on its own.
+    assert!(html(&gateway, "/").await.contains("ui/status.js"));
+}
+
+#[tokio::test]
+async fn where_the_status_page_is_elsewhere_the_front_page_still_says_what_exists() {
+    let broken = server("broken", "declines_start") + "settings.reason = \"the licence ran out\"\n";
+    let text = config(&["greet"]).replace("[log]", "[admin]\nlisten = \"127.0.0.1:0\"\n[log]");
+    let gateway = Gateway::with_config(&(text + &broken)).await;
     let page = html(&gateway, "/").await;
-    for link in ["/greet", "/servers", "/docs", "/redoc", "/openapi.json", "/readyz", "/problems"] {
+    for link in ["/greet", "/broken", "/servers", "/docs", "/redoc", "/openapi.json", "/problems"] {
         assert!(page.contains(&format!("<a href=\"{link}\">")), "{link}: {page}");
     }
+    assert!(page.contains("failed: <code>declined</code>") && !page.contains("/readyz"), "{page}");
 }
 
 #[tokio::test]
@@ -374,7 +384,6 @@ async fn a_server_that_fails_is_listed_with_the_reason() {
       "reason": "server `broken`: the plugin declined to start: the licence ran out"
     }
     "#);
-    assert!(html(&gateway, "/").await.contains("failed: <code>declined</code>"));
     assert_snapshot!(gateway.get("/readyz").await.summary(), @r#"
     200 OK
     {

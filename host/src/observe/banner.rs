@@ -29,8 +29,9 @@ impl fmt::Display for Banner<'_> {
         let (version, path) = (env!("CARGO_PKG_VERSION"), config.path.display());
         writeln!(f, "\n  gateway {version}   ready in {} ms   {path}\n", took.as_millis())?;
         self.servers(f)?;
-        writeln!(f, "\n  API docs  {base}/docs   {base}/redoc   {base}/openapi.json")?;
         let operators = admin.map_or_else(|| (*base).to_owned(), |address| format!("http://{address}"));
+        writeln!(f, "\n  Status    {operators}/")?;
+        writeln!(f, "  API docs  {base}/docs   {base}/redoc   {base}/openapi.json")?;
         writeln!(f, "  State     {base}/servers   {operators}/readyz   {operators}/healthz")?;
         writeln!(f, "  Callers   {}", self.callers())?;
         let first = servers.iter().find_map(|mounted| match mounted {

@@ -6,7 +6,7 @@ use std::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
@@ -45,9 +45,9 @@ pub struct Gateway {
     sealer: Arc<Sealer>,
     /// What has been seen of calls and requests.
     seen: Arc<Seen>,
+    started: SystemTime,
     reloads: Reloads,
     listen: SocketAddr,
-    began: Began,
     installed: AtomicBool,
     draining: AtomicBool,
     calls: AtomicUsize,
@@ -56,13 +56,6 @@ pub struct Gateway {
     known: Notify,
     /// What has arrived of bodies that are not whole.
     arriving: Arc<Arriving>,
-}
-
-/// When the gateway was started: by the clock on the wall, and by the one that is never set.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Began {
-    pub(super) at: SystemTime,
-    pub(super) since: Instant,
 }
 
 /// Where the gateway is in its life.
@@ -89,10 +82,10 @@ impl Gateway {
             sealer: Arc::new(Sealer::new(settings.http.state_secret.as_ref())),
             served: ArcSwap::from_pointee(Served::nothing(settings, listen.ip(), seen.clone())),
             seen,
+            started: SystemTime::now(),
             switching: Mutex::default(),
             reloads: Reloads::default(),
             listen,
-            began: Began { at: SystemTime::now(), since: Instant::now() },
             installed: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
@@ -165,6 +158,11 @@ impl Gateway {
     /// The counts of a server; `None`: it is configured no more.
     pub(super) fn tally_of(&self, entry: &ServerEntry) -> Option<Arc<ServerTally>> {
         self.seen.tally.of(&entry.name)
+    }
+
+    /// When it was started.
+    pub(super) fn started(&self) -> SystemTime {
+        self.started
     }
 
     /// The settings that hold now.
@@ -241,11 +239,6 @@ impl Gateway {
             }
             (None, _) => self.base_url(),
         }
-    }
-
-    /// When it was started.
-    pub(super) fn began(&self) -> Began {
-        self.began
     }
 
     /// Where the gateway is in its life.

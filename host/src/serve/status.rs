@@ -23,6 +23,7 @@ use super::{
     negotiate::{Form, form},
     pages,
     router::Place,
+    seen::Late,
     snippet::{self, Shows},
     ui,
 };
@@ -73,7 +74,7 @@ fn refuse_others(visitor: &Visitor) -> Result<(), Problem> {
 }
 
 fn told(gateway: &Gateway, place: Place, parts: &Parts, visitor: &Visitor) -> Value {
-    let (served, began) = (&visitor.served, gateway.began());
+    let (served, now, started) = (&visitor.served, SystemTime::now(), gateway.started());
     let reload = gateway.reloads().last();
     let base = match place {
         Place::Main => gateway.dialled(parts),
@@ -88,9 +89,9 @@ fn told(gateway: &Gateway, place: Place, parts: &Parts, visitor: &Visitor) -> Va
     let mut told = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "phase": gateway.phase().word(),
-        "time": time(SystemTime::now()),
-        "started": time(began.at),
-        "uptime_ms": milliseconds(began.since.elapsed()),
+        "time": time(now),
+        "started": time(started),
+        "uptime_ms": milliseconds(now.duration_since(started).unwrap_or_default()),
         "file": served.settings.file,
         "auth": served.settings.auth.is_on(),
         "principal": visitor.principal.id(),
@@ -183,8 +184,24 @@ fn tool(spec: &ToolSpec, prefix: &str) -> Value {
 }
 
 /// The calls of late, newest first; failures on their own too, since what went well would soon push them out.
-fn calls(_gateway: &Gateway) -> Value {
-    json!({"recent": [], "failures": []})
+fn calls(gateway: &Gateway) -> Value {
+    let (recent, failures) = gateway.seen().recent.told();
+    let all = |calls: Vec<Late>| calls.iter().map(late).collect::<Vec<_>>();
+    json!({"recent": all(recent), "failures": all(failures)})
+}
+
+fn late(call: &Late) -> Value {
+    let mut told = json!({"time": time(call.time), "server": call.server.as_str(), "method": call.method});
+    let about = if call.method == "tools/call" { "tool" } else { "subject" };
+    if !call.subject.is_empty() {
+        told[about] = call.subject.as_str().into();
+    }
+    told["door"] = call.door.into();
+    told["outcome"] = call.outcome.word().into();
+    told["elapsed_ms"] = (call.elapsed.as_micros() as f64 / 1000.0).into();
+    told["request_id"] = call.request_id.as_str().into();
+    told["principal"] = call.principal.id().into();
+    told
 }
 
 fn time(at: SystemTime) -> String {

@@ -9,7 +9,7 @@ const ROWS = 8;
 
 /** What went as it should; and what nobody is to blame for. */
 const GOOD = new Set(["ok", "input_required"]);
-const NEUTRAL = new Set(["cancelled", "client_input_required"]);
+const NEUTRAL = new Set(["cancelled"]);
 /** The plugin's own doing; whatever else is not good was the caller's, or a limit's. */
 const FAULTS = new Set(["plugin_panicked", "bad_plugin_result", "tool_timeout", "plugin_unavailable", "plugin_error", "call_lost", "internal"]);
 

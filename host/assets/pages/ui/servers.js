@@ -59,7 +59,9 @@ function update(node, server) {
   view.state.className = `badge ${state}`;
   put(view.glyph, GLYPHS[state] ?? "?");
   put(view.word, spoken(state));
-  put(view.title, server.title ?? "");
+  // "everything, Everything" says nothing twice.
+  const isSaid = server.title?.toLowerCase() === server.name.toLowerCase();
+  put(view.title, isSaid ? "" : (server.title ?? ""));
   put(view.prefix, server.prefix);
   const tools = Array.isArray(server.tools) ? server.tools : [];
   put(view.meta, metaOf(server, tools));
@@ -109,7 +111,6 @@ function factsOf(server) {
   const faults = Object.entries(server.faults ?? {}).map(([kind, times]) => `${times} × ${kind}`).join(", ");
   const facts = [
     { name: "MCP endpoint", shown: server.mcp, copied: server.mcp },
-    { name: "Prefix", shown: server.prefix },
     { name: "File", shown: server.plugin + (server.discovered ? " (found in the plugins folder)" : "") },
     { name: "Version", shown: server.version },
     { name: "SHA-256", shown: server.sha256 && `${server.sha256.slice(0, 12)}…`, copied: server.sha256 },

@@ -15,6 +15,7 @@ export function bytes(count) {
 
 /** How long a call took: `0.4 ms`, `31 ms`, `2.5 s`. */
 export function took(ms) {
+  if (ms < 0.1) return "< 0.1 ms";
   if (ms < 10) return `${number.format(ms)} ms`;
   return ms < 1000 ? `${Math.round(ms)} ms` : `${number.format(ms / 1000)} s`;
 }
