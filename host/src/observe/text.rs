@@ -146,7 +146,6 @@ impl Text {
                 line.put(Look::Plain, value);
             }
         }
-        self.request(line);
     }
 
     /// Whose words these are, and during which call.
@@ -163,7 +162,6 @@ impl Text {
             let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             pair(line, &name, &value);
         }
-        self.request(line);
     }
 
     /// `greet/echoHai` for a tool, `greet prompts/get hello` for another method, else the server's name.
@@ -176,16 +174,14 @@ impl Text {
         named.into_iter().flatten().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
-    fn request(&mut self, line: &mut Line<'_>) {
-        if let Some(id) = self.take("request_id") {
+    /// What has no place of its own, and at last the request.
+    fn rest(mut self, line: &mut Line<'_>) {
+        let request = self.take("request_id");
+        self.fields.iter().for_each(|(name, value)| pair(line, name, value));
+        if let Some(id) = request {
             line.space();
             line.put(Look::Dim, format_args!("req {id}"));
         }
-    }
-
-    /// What has no place of its own.
-    fn rest(self, line: &mut Line<'_>) {
-        self.fields.iter().for_each(|(name, value)| pair(line, name, value));
     }
 }
 
@@ -231,7 +227,7 @@ mod tests {
             })
         };
         assert_snapshot!(tool("ok", 1.234, none), @"20:00:00Z INFO  greet/echoHai ok 1.2 ms  rest  key:ci  req 0198");
-        assert_snapshot!(tool("tool_timeout", 30_012.0, Some(false)), @"20:00:00Z INFO  greet/echoHai tool_timeout 30.0 s  rest  key:ci  req 0198  taken=false");
+        assert_snapshot!(tool("tool_timeout", 30_012.0, Some(false)), @"20:00:00Z INFO  greet/echoHai tool_timeout 30.0 s  rest  key:ci  taken=false  req 0198");
         let prompt = text(|| {
             tracing::info!(
                 server,
