@@ -8,7 +8,7 @@ use std::{
 use clap::Parser as _;
 use host::{
     RunError,
-    cli::{Cli, KeyVerb, Outcome, ServeArgs, Verb, check, inspect, key, remote, schema},
+    cli::{Cli, KeyVerb, Outcome, ServeArgs, Verb, check, health, inspect, key, remote, schema},
     load,
 };
 
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Verb::Check(args) => check::check(&args.config, &mut out, &mut err),
         Verb::Reload(args) => remote::reload(&args, &mut out, &mut err),
         Verb::Servers(args) => remote::servers(&args, &mut out, &mut err),
+        Verb::Health(args) => health::health(&args, &mut out, &mut err),
         Verb::Inspect(args) => inspect::inspect(&args, &mut out, &mut err),
         Verb::Key(KeyVerb::New(args)) => key::make(&args, &mut out, &mut err),
         Verb::Trial => load::run_trial().map(|()| Outcome::Fine),

@@ -12,6 +12,7 @@ mod connections;
 mod documents;
 mod faults;
 mod faults_under_load;
+mod health;
 mod limits;
 mod mcp;
 mod metrics;

@@ -4,12 +4,13 @@
 //! Exit codes: 0 fine, 1 a server does not start or the gateway failed, 2 wrong usage or a bad file.
 
 pub mod check;
+pub mod health;
 pub mod inspect;
 pub mod key;
 pub mod remote;
 pub mod schema;
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value};
@@ -34,6 +35,7 @@ Examples:
   gateway check                          would it start?
   gateway reload                         have the running gateway follow what has changed
   gateway servers                        what does it serve?
+  gateway health                         is it ready? for containers
   gateway inspect plugins/greet.so       what is this file?
   gateway key new --name ci --scope greet
                                          a key for somebody who may call `greet`
@@ -57,6 +59,10 @@ pub enum Verb {
     ///
     /// Exit codes: 0 all that is on the disk is served, 1 something is not, 2 no gateway serves gateway.toml.
     Servers(RemoteArgs),
+    /// Ask the gateway that serves gateway.toml whether it is ready, for containers and scripts
+    ///
+    /// Exit codes: 0 it is, 1 it is not or does not answer in time, 2 no gateway serves gateway.toml.
+    Health(HealthArgs),
     /// Tell what a plugin is and whether it would load, without running it
     ///
     /// Exit codes: 0 it would load, 1 it would not, 2 it cannot be read.
@@ -96,6 +102,23 @@ pub struct RemoteArgs {
     /// The file that the running gateway was started with
     #[arg(short, long, value_name = "FILE", env = "GATEWAY_CONFIG", default_value = "gateway.toml")]
     pub config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `gateway health`.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct HealthArgs {
+    /// The file that the running gateway was started with
+    #[arg(short, long, value_name = "FILE", env = "GATEWAY_CONFIG", default_value = "gateway.toml")]
+    pub config: PathBuf,
+    /// Ask only whether it is alive, as /livez does, and not whether it should get calls
+    #[arg(long)]
+    pub live: bool,
+    /// How long it may take to answer
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = config::parse_duration)]
+    pub timeout: Duration,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -220,6 +243,17 @@ mod tests {
             Err(clap::error::ErrorKind::ValueValidation),
         );
         check(&["key"], Err(clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand));
+    }
+
+    #[test]
+    fn health_is_asked_with_a_time_limit() {
+        let health = |live, seconds| {
+            let timeout = Duration::from_secs(seconds);
+            Verb::Health(HealthArgs { config: "gateway.toml".into(), live, timeout, json: false })
+        };
+        check(&["health"], Ok(health(false, 5)));
+        check(&["health", "--live", "--timeout", "2m"], Ok(health(true, 120)));
+        check(&["health", "--timeout", "5"], Err(clap::error::ErrorKind::ValueValidation));
     }
 
     #[test]

@@ -1,8 +1,10 @@
-//! `gateway reload` and `gateway servers`: asks the gateway that serves a gateway.toml, through its control socket.
+//! `gateway reload`, `gateway servers`, and how `gateway health` asks: the gateway that serves a gateway.toml is reached
+//! through its control socket.
 
 use std::{
     io::{self, Write},
     path::Path,
+    time::Duration,
 };
 
 use http::{Method, Request, StatusCode, header};
@@ -58,7 +60,7 @@ pub fn servers(args: &RemoteArgs, out: &mut dyn Write, err: &mut dyn Write) -> i
     Ok(if all_is_served { Outcome::Fine } else { Outcome::Failed })
 }
 
-fn unreachable(error: &io::Error, config: &Path, err: &mut dyn Write) -> io::Result<Outcome> {
+pub(super) fn unreachable(error: &io::Error, config: &Path, err: &mut dyn Write) -> io::Result<Outcome> {
     let config = config.display();
     match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => writeln!(
@@ -72,9 +74,19 @@ fn unreachable(error: &io::Error, config: &Path, err: &mut dyn Write) -> io::Res
 
 /// One request to the gateway that serves the file at `config`. Takes as long as the gateway does.
 fn ask(config: &Path, method: Method, path: &str) -> io::Result<(StatusCode, Value)> {
+    ask_within(Duration::MAX, config, method, path)
+}
+
+/// As [`ask`], but fails with `TimedOut` if that takes longer than `limit`.
+pub(super) fn ask_within(
+    limit: Duration,
+    config: &Path,
+    method: Method,
+    path: &str,
+) -> io::Result<(StatusCode, Value)> {
     let sockets = sockets_of(config)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let answer = async {
         let mut stream = Err(io::ErrorKind::NotFound.into());
         for socket in sockets {
             stream = UnixStream::connect(socket).await;
@@ -92,7 +104,9 @@ fn ask(config: &Path, method: Method, path: &str) -> io::Result<(StatusCode, Val
         let (parts, body) = sender.send_request(request).await.map_err(io::Error::other)?.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         Ok((parts.status, serde_json::from_slice(&body)?))
-    })
+    };
+    // Made in the runtime, whose clock it takes.
+    runtime.block_on(async { tokio::time::timeout(limit, answer).await.map_err(io::Error::from)? })
 }
 
 fn tell_reload(reload: &Value, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
@@ -189,10 +203,10 @@ fn table(rows: Vec<Vec<String>>, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(super) fn list(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

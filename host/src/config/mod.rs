@@ -46,7 +46,7 @@ pub use problem::{Problem, Problems};
 pub use read::{ConfigError, read};
 pub use schema::schema;
 pub use tls::{ClientCertificates, Tls, TlsError, TlsFile};
-pub use validate::parse_listen;
+pub use validate::{parse_duration, parse_listen};
 
 use document::{At, Document};
 use file::GatewayFile;

@@ -86,6 +86,11 @@ pub(super) fn validate(
     (Some(config), files)
 }
 
+/// A length of time, as `[shutdown] drain` and `--timeout` take it.
+pub fn parse_duration(text: &str) -> Result<Duration, Refusal> {
+    WrittenDuration(text.to_owned()).parse()
+}
+
 /// An address with a port, as `listen` and `--listen` take it.
 pub fn parse_listen(text: &str) -> Result<SocketAddr, Refusal> {
     text.parse().map_err(|_| {
