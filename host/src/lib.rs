@@ -169,10 +169,16 @@ impl Doors {
         // Not before whoever hears of it can ask for something, a reload among it.
         announce(&config, gateway, admin, self.began.elapsed());
         let stopped = runtime.block_on(async {
-            let ended = tokio::select! {
+            let mut ended = tokio::select! {
                 _ = stop.changed() => Ok(()),
                 error = first_failed(&mut serving) => Err(RunError::from(error)),
             };
+            if ended.is_ok() {
+                ended = tokio::select! {
+                    () = notice(gateway, &reloader) => Ok(()),
+                    error = first_failed(&mut serving) => Err(RunError::from(error)),
+                };
+            }
             gateway.begin_drain();
             reloader.close();
             let drained = drain(gateway, retirements).await;
@@ -188,6 +194,18 @@ impl Doors {
         }
         stopped
     }
+}
+
+/// Says that the gateway stops, and waits until whoever sends calls may have seen it.
+async fn notice(gateway: &Gateway, reloader: &Reloader) {
+    let notice = gateway.settings().notice;
+    if notice.is_zero() {
+        return;
+    }
+    gateway.give_notice();
+    reloader.close();
+    tracing::info!(?notice, "gateway about to drain");
+    tokio::time::sleep(notice).await;
 }
 
 /// Waits for calls under way, for as long as the settings say, and ends what is left.

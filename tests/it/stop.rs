@@ -158,3 +158,53 @@ async fn a_signal_while_the_gateway_starts_ends_it_at_once() {
     assert!(told.is_ok_and(|status| status.success()));
     assert_eq!(gateway.wait().expect("it was started").code(), Some(1));
 }
+
+#[tokio::test]
+async fn notice_is_given_before_anything_is_refused() {
+    let text = config(&["greet"]).replace("[log]", "[shutdown]\nnotice = \"1h\"\n[log]");
+    let gateway = Gateway::with_config(&text).await;
+    gateway.signal("TERM");
+    gateway.event_with("gateway about to drain", &[("notice", "3600s")]).await;
+    assert_snapshot!(gateway.get("/readyz").await.summary(), @r#"
+    503 Service Unavailable
+    {
+      "status": "draining",
+      "failed": []
+    }
+    "#);
+    assert_eq!(gateway.get("/livez").await.status.as_u16(), 200);
+    let answer = gateway.post("/greet/tools/echoHai", r#"{"userName":"Ada"}"#).await;
+    assert_eq!((answer.status.as_u16(), answer.body.as_str()), (200, r#"{"result":"Hello, Ada!"}"#));
+    let folder = gateway.files();
+    assert_snapshot!(folder.run_and_talk(&["health"]), @r"
+    exit 1
+    not ready: draining
+    ");
+    assert_snapshot!(folder.run_and_talk(&["servers"]), @r"
+    exit 0
+      greet  /greet  generation 1  1 tool  running
+    ");
+    assert_snapshot!(folder.run_and_talk(&["reload"]), @r"
+    exit 1
+    ! error: the gateway is about to stop and changes nothing any more
+    ");
+    gateway.signal("TERM");
+    let (code, log) = gateway.ended().await;
+    assert_eq!(code, Some(1));
+    assert!(log.iter().any(|event| event["message"] == "second signal: gateway ends at once"), "{log:#?}");
+}
+
+#[tokio::test]
+async fn after_the_notice_it_drains() {
+    let text = config(&["greet"]).replace("[log]", "[shutdown]\nnotice = \"10ms\"\n[log]");
+    let gateway = Gateway::with_config(&text).await;
+    gateway.signal("TERM");
+    let (code, log) = gateway.ended().await;
+    let messages: Vec<_> = log.iter().map(|event| &event["message"]).collect();
+    let last = &messages[messages.len() - 3..];
+    assert_eq!(
+        last,
+        [&json!("gateway about to drain"), &json!("gateway draining"), &json!("server unloaded")]
+    );
+    assert_eq!(code, Some(0));
+}

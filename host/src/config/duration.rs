@@ -19,6 +19,14 @@ pub(super) struct WrittenDuration(pub(super) String);
 impl WrittenDuration {
     /// Longer than nothing and at most a day.
     pub(super) fn parse(&self) -> Result<Duration, Refusal> {
+        match self.parse_or_zero() {
+            Ok(Duration::ZERO) => Err(Refusal::of(&self.0, "is no time at all", "write at least \"1ms\"")),
+            parsed => parsed,
+        }
+    }
+
+    /// At most a day.
+    pub(super) fn parse_or_zero(&self) -> Result<Duration, Refusal> {
         let text = &self.0;
         let remedy = "write a whole number and a unit: \"250ms\", \"30s\", \"5m\", \"1h\"";
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -30,7 +38,6 @@ impl WrittenDuration {
         // Only a number too large for 64 bits fails here.
         let milliseconds = number.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor);
         match Duration::from_millis(milliseconds) {
-            Duration::ZERO => Err(Refusal::of(text, "is no time at all", "write at least \"1ms\"")),
             long if long > LONGEST => Err(Refusal::of(text, "is longer than a day", "write at most \"24h\"")),
             duration => Ok(duration),
         }
@@ -39,6 +46,9 @@ impl WrittenDuration {
 
 impl From<Duration> for WrittenDuration {
     fn from(duration: Duration) -> Self {
+        if duration.is_zero() {
+            return Self("0s".into());
+        }
         let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
         let whole = |(_, factor): &&(&str, u64)| milliseconds.is_multiple_of(*factor);
         let (unit, factor) = UNITS.iter().rev().find(whole).unwrap_or(&UNITS[0]);
@@ -95,6 +105,6 @@ mod tests {
     #[test]
     fn a_duration_is_written_in_the_largest_whole_unit() {
         let written = |milliseconds| WrittenDuration::from(Duration::from_millis(milliseconds)).0;
-        assert_eq!([250, 25_000, 90_000, 7_200_000].map(written), ["250ms", "25s", "90s", "2h"]);
+        assert_eq!([0, 250, 25_000, 90_000, 7_200_000].map(written), ["0s", "250ms", "25s", "90s", "2h"]);
     }
 }

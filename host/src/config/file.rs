@@ -80,7 +80,10 @@ pub(super) struct HttpTable {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct ShutdownTable {
-    /// Longest wait for calls in flight after the first signal. A second signal ends the gateway at once.
+    /// How long after the first signal /readyz says `draining` while calls are still taken: time for load balancers to send
+    /// calls elsewhere. May be "0s".
+    pub(super) notice: WrittenDuration,
+    /// Longest wait for calls in flight after that. A second signal ends the gateway at once.
     pub(super) drain: WrittenDuration,
 }
 
@@ -283,7 +286,8 @@ impl Default for HttpTable {
 
 impl Default for ShutdownTable {
     fn default() -> Self {
-        Self { drain: Shutdown::default().drain.into() }
+        let Shutdown { notice, drain } = Shutdown::default();
+        Self { notice: notice.into(), drain: drain.into() }
     }
 }
 

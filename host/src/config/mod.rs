@@ -295,13 +295,15 @@ impl Default for Http {
 /// How the gateway stops.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shutdown {
-    /// Longest wait for calls in flight after the first signal.
+    /// How long after the first signal calls are still taken, while `/readyz` says that it ends.
+    pub notice: Duration,
+    /// Longest wait for calls in flight after that.
     pub drain: Duration,
 }
 
 impl Default for Shutdown {
     fn default() -> Self {
-        Self { drain: Duration::from_secs(25) }
+        Self { notice: Duration::ZERO, drain: Duration::from_secs(25) }
     }
 }
 

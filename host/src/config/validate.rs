@@ -34,6 +34,7 @@ pub(super) fn validate(
     let mut checker = Checker { document, path, outside, taken: Vec::new(), files: Vec::new() };
     let listen = checker.value("/listen", parse_listen(&file.listen)).unwrap_or(Config::LISTEN);
     let http = checker.http(file.http);
+    let notice = checker.value("/shutdown/notice", file.shutdown.notice.parse_or_zero()).unwrap_or_default();
     let drain = checker.duration("/shutdown/drain", &file.shutdown.drain);
     let log = checker.log(file.log);
     let admin = checker.admin(file.admin, listen);
@@ -64,7 +65,7 @@ pub(super) fn validate(
     if let Some(listen) = admin.listen {
         checker.check_reach("/admin/listen", listen, &auth);
     }
-    let (path, shutdown, files) = (path.to_owned(), Shutdown { drain }, checker.files);
+    let (path, shutdown, files) = (path.to_owned(), Shutdown { notice, drain }, checker.files);
     let listen = outside.listen.unwrap_or(listen);
     let config = Config {
         path,

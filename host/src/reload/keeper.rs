@@ -26,9 +26,7 @@ use crate::{
     load::{Discovery, Loader, Stamp, digest_of},
     mount::Mounted,
     observe,
-    serve::{
-        Audit, AuditLog, Gateway, Outcome, Phase, Refused, Reload, Settings, Slot, Switched, Terms, Trigger,
-    },
+    serve::{Audit, AuditLog, Gateway, Outcome, Refused, Reload, Settings, Slot, Switched, Terms, Trigger},
     unload::{Retirements, unload_all},
 };
 
@@ -393,6 +391,6 @@ impl Keeper {
     }
 
     pub(super) fn is_stopping(&self) -> bool {
-        self.gateway.phase() == Phase::Draining
+        self.gateway.phase().is_stopping()
     }
 }

@@ -84,7 +84,7 @@ async fn answer(gateway: &Gateway, entrance: Entrance) -> Result<Response, Probl
             phase => phase.problem(),
         })?,
         // A plugin may take its time to start, which the gateway does not wait for when it stops.
-        () = closed => return Err(Phase::Draining.problem()),
+        () = closed => return Err(gateway.phase().problem()),
     };
     let mut told = reload.json_for_operators();
     // It quotes lines of gateway.toml, which may hold secrets: for who can read that file anyway.

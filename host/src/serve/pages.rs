@@ -221,7 +221,7 @@ fn readiness(phase: Phase, servers: &[Mounted], names_failed: bool) -> Response 
         .collect();
     let status = match phase {
         Phase::Starting => "starting",
-        Phase::Draining => "draining",
+        Phase::Leaving | Phase::Draining => "draining",
         Phase::Serving if failed.iter().any(|(mounted, _)| keeps_from_serving(mounted)) => "failed",
         Phase::Serving => "ready",
     };

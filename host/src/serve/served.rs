@@ -34,6 +34,8 @@ pub struct Settings {
     pub http: Http,
     /// The `[admin]` table.
     pub admin: Admin,
+    /// `[shutdown] notice`: how long calls are still taken once the gateway is told to stop.
+    pub notice: Duration,
     /// `[shutdown] drain`: longest wait for calls in flight.
     pub drain: Duration,
     /// The `[auth]` table.
@@ -56,6 +58,7 @@ impl Default for Settings {
             file: String::new(),
             http: Http::default(),
             admin: Admin::default(),
+            notice: Duration::ZERO,
             drain: Duration::ZERO,
             auth: Auth::default(),
             guards: Guards::new(),
@@ -75,6 +78,7 @@ impl Settings {
             file: file.unwrap_or_default(),
             http: config.http.clone(),
             admin: config.admin.clone(),
+            notice: config.shutdown.notice,
             drain: config.shutdown.drain,
             auth: config.auth.clone(),
             guards: config.guards.clone(),

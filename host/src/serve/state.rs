@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// What every request shares. Called in this order: [`Gateway::new`], [`Gateway::install`], [`Gateway::switch`] as often as
-/// something changes, [`Gateway::begin_drain`], [`Gateway::wait_idle`], [`Gateway::close_sessions`].
+/// something changes, [`Gateway::give_notice`], [`Gateway::begin_drain`], [`Gateway::wait_idle`], [`Gateway::close_sessions`].
 #[derive(Debug)]
 pub struct Gateway {
     /// Itself, for what goes on in the background.
@@ -49,6 +49,7 @@ pub struct Gateway {
     reloads: Reloads,
     listen: SocketAddr,
     installed: AtomicBool,
+    leaving: AtomicBool,
     draining: AtomicBool,
     calls: AtomicUsize,
     idle: Notify,
@@ -65,6 +66,8 @@ pub enum Phase {
     Starting,
     /// It takes calls.
     Serving,
+    /// It takes calls, and says that it will not for long.
+    Leaving,
     /// It takes no more calls.
     Draining,
 }
@@ -87,6 +90,7 @@ impl Gateway {
             reloads: Reloads::default(),
             listen,
             installed: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
             idle: Notify::new(),
@@ -108,7 +112,7 @@ impl Gateway {
     /// more.
     pub fn switch(&self, slots: Vec<Slot>, settings: Settings) -> Result<Switched, Vec<Slot>> {
         let _switching = self.switching.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.phase() == Phase::Draining {
+        if self.phase().is_stopping() {
             return Err(slots);
         }
         let before = self.served.load_full();
@@ -246,6 +250,7 @@ impl Gateway {
         match (self.draining.load(SeqCst), self.installed.load(SeqCst)) {
             (true, _) => Phase::Draining,
             (false, false) => Phase::Starting,
+            (false, true) if self.leaving.load(SeqCst) => Phase::Leaving,
             (false, true) => Phase::Serving,
         }
     }
@@ -289,9 +294,15 @@ impl Gateway {
         self.calls.fetch_add(1, SeqCst);
         let guard = CallGuard(self.clone());
         match self.phase() {
-            Phase::Serving => Ok(guard),
+            Phase::Serving | Phase::Leaving => Ok(guard),
             phase => Err(phase.problem()),
         }
+    }
+
+    /// Says in `/readyz` from now on that it stops, and replaces nothing any more; calls are taken as before.
+    pub fn give_notice(&self) {
+        let _switching = self.switching.lock().unwrap_or_else(PoisonError::into_inner);
+        self.leaving.store(true, SeqCst);
     }
 
     /// Refuses new calls from now on, and ends streams that wait for changes. Pages still answer; `/readyz` says 503.
@@ -340,9 +351,15 @@ impl Drop for CallGuard {
 }
 
 impl Phase {
-    /// What calls are told in this phase.
+    /// Whether the end has begun.
+    pub fn is_stopping(self) -> bool {
+        matches!(self, Self::Leaving | Self::Draining)
+    }
+
+    /// What calls and reloads are told that this phase does not take.
     pub(super) fn problem(self) -> Problem {
         let (reason, detail) = match self {
+            Self::Leaving => ("draining", "the gateway is about to stop and changes nothing any more"),
             Self::Draining => ("draining", "the gateway is stopping and takes no new calls"),
             _ => ("starting", "the gateway is starting; its servers are not loaded yet"),
         };
@@ -384,6 +401,17 @@ pub(super) mod tests {
         tokio::task::yield_now().await;
         drop(call);
         assert_eq!(waiting.await.expect("it does not panic"), 0);
+    }
+
+    #[tokio::test]
+    async fn after_notice_is_given_calls_are_taken_and_nothing_is_replaced() {
+        let gateway = gateway();
+        gateway.install(MountTable::default());
+        gateway.give_notice();
+        assert!(gateway.begin_call().is_ok() && gateway.phase() == Phase::Leaving);
+        assert!(gateway.switch(Vec::new(), gateway.settings()).is_err());
+        gateway.begin_drain();
+        assert!(gateway.begin_call().is_err() && gateway.phase() == Phase::Draining);
     }
 
     #[test]
