@@ -14,6 +14,7 @@ mod failure;
 mod fuzz;
 mod gateway;
 mod issuer;
+mod promtool;
 mod schemathesis;
 mod soak;
 mod swaps;
@@ -41,6 +42,8 @@ usage: cargo xtask VERB
                              against the MCP endpoint at URL; fetches Node, with Python 3.11, if there is no Node 22
   schemathesis [SECONDS]     requests made up from /openapi.json against a gateway, for 20 seconds, and against one that
                              asks for a key: every answer as the document says; needs Python 3.11
+  promtool                   what a gateway exposes at /metrics, and the alert rules and the dashboard of deploy/ that ask for
+                             it: with promtool (2.42 or newer; in Debian's package prometheus) and Python 3.11
   fuzz [SECONDS]             the vetting of libraries against a fuzzer, for 600 seconds; needs cargo-fuzz and g++
   soak [--rounds N] [--valgrind]
                              load, call and unload greet and the fixture uses_everything, N times each (10,000), in a
@@ -48,10 +51,11 @@ usage: cargo xtask VERB
                              in fewer rounds, for a minute
   swaps [TIMES]              one build of greet for another, 1,000 times, in a release build under a load of 64
                              connections through every door: no call may fail, every old library has to be gone
-  bench [--instructions] [--rounds N]
-                             what a request costs with and without keys, tokens, limits, audit and log lines, in a
-                             release build: CPU time, of 16 connections, in N rounds of a second for each (15); or
-                             instructions, of one connection, under valgrind, N times (1)
+  bench [--instructions] [--only SETTING,..] [--rounds N]
+                             what a request costs with and without keys, tokens, limits, audit, log lines, metrics and
+                             traces, in a release build: CPU time, of 16 connections, in N rounds of a second for each
+                             (15); or instructions, of one connection, under valgrind, N times (1). `--only` some
+                             settings, e.g. off,metrics,log: the first is what the others are compared with
   artifacts [--out DIR]      what the tests open: every plugin, every fixture, the gateway, and variants of some with
                              other versions of plugin-api, in DIR (target/test-artifacts), which is the last line
                              on stdout
@@ -85,6 +89,7 @@ fn dispatch(verb: &str, args: Vec<String>) -> Result<()> {
         "conformance" => conformance::run(&args),
         "fuzz" => fuzz::run(&args),
         "schemathesis" => schemathesis::run(&args),
+        "promtool" => promtool::run(&args),
         "soak" => soak::soak(&args),
         "swaps" => swaps::swaps(&args),
         "bench" => bench::bench(&args),
