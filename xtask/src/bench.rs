@@ -1,12 +1,14 @@
-//! `bench`: what a request costs the gateway, and how much of that are keys, tokens, limits, the audit log and the log.
+//! `bench`: what a request costs the gateway, and how much of that are keys, tokens, limits, the audit log, the log, metrics and
+//! traces.
 //!
-//! In:   a release build of the gateway, of `greet`, and of the tests' load generator and authorization server.
+//! In:   a release build of the gateway, of `greet`, and of the tests' load generator, authorization server and sink of spans.
 //! Out:  a table on stdout: how the gateway is set up, by what is asked for; with ratios to the first line.
 //! Fails: if an answer is wrong. Never because something is slow.
 
 mod cpu;
 mod instructions;
 mod setting;
+mod sink;
 mod table;
 
 use std::{
@@ -22,22 +24,23 @@ use crate::{
     gateway::Gateway,
     issuer::Issuer,
 };
-use setting::Setting;
+use setting::{SETTINGS, Setting};
+use sink::Sink;
 
 /// What is asked for, as the load generator calls it.
 const KINDS: [&str; 4] = ["rest", "mcp-2026", "mcp-2025", "list-2026"];
 
-/// `bench [--instructions] [--rounds N]`.
+/// `bench [--instructions] [--only SETTING,..] [--rounds N]`.
 pub(crate) fn bench(args: &[String]) -> Result<()> {
-    let Asked { what, rounds } = Asked::parse(args)?;
+    let Asked { what, settings, rounds } = Asked::parse(args)?;
     if what == What::Instructions {
         let there = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
         there.map_err(|_| Failure::Work("valgrind is not installed; apt-get install valgrind".into()))?;
     }
     let mut bench = Bench::prepare(&workspace()?)?;
     match what {
-        What::Cpu => cpu::measure(&mut bench, rounds),
-        What::Instructions => instructions::measure(&mut bench, rounds),
+        What::Cpu => cpu::measure(&mut bench, &settings, rounds),
+        What::Instructions => instructions::measure(&mut bench, &settings, rounds),
     }
 }
 
@@ -47,6 +50,7 @@ struct Bench {
     gateway: PathBuf,
     load: PathBuf,
     issuer: Issuer,
+    sink: Sink,
 }
 
 /// A gateway that runs, and what its callers show.
@@ -66,10 +70,12 @@ impl Bench {
         install(built.gateway()?, &folder.join("gateway"))?;
         build_libraries(workspace, Profile::Release, &["greet"], &folder.join("plugins"))?;
         let mut command = workspace.cargo("build");
-        let programs = ["--bin", "load", "--bin", "authorization_server"];
+        let programs = ["--bin", "load", "--bin", "authorization_server", "--bin", "otlp_sink"];
         let built = workspace.build(command.args(["--release", "-p", "tests"]).args(programs))?;
         let issuer = Issuer::start(built.program("authorization_server")?, &["greet"])?;
-        Ok(Self { gateway: folder.join("gateway"), load: built.program("load")?.to_owned(), folder, issuer })
+        let sink = Sink::start(built.program("otlp_sink")?)?;
+        let (gateway, load) = (folder.join("gateway"), built.program("load")?.to_owned());
+        Ok(Self { folder, gateway, load, issuer, sink })
     }
 
     /// Starts a gateway that is set up like that. `command`: its program, perhaps as an argument of another one.
@@ -77,7 +83,8 @@ impl Bench {
         let file = setting.write_config(&self.folder, self.issuer.url())?;
         // Of log lines only what it takes to make them counts, and not the disk.
         let log = if setting.logs_calls() { "/dev/null".into() } else { self.folder.join("gateway.log") };
-        let gateway = Gateway::start_by(command, &self.folder, &file, &[], log)?;
+        let variables = setting.variables(self.sink.url());
+        let gateway = Gateway::start_by(command, &self.folder, &file, &variables, log)?;
         let header = setting.header(&mut self.issuer, &format!("{}/greet", gateway.url()))?;
         Ok(Running { gateway, header })
     }
@@ -110,19 +117,21 @@ enum What {
 }
 
 /// What the command line asks for.
-#[derive(Debug, PartialEq, Eq)]
 struct Asked {
     what: What,
+    /// In the order of all that there are.
+    settings: Vec<&'static Setting>,
     rounds: usize,
 }
 
 impl Asked {
     fn parse(args: &[String]) -> Result<Self> {
-        let (mut rounds, mut what) = (None, What::Cpu);
+        let (mut rounds, mut what, mut settings) = (None, What::Cpu, SETTINGS.iter().collect());
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--instructions" => what = What::Instructions,
+                "--only" => settings = only(args.next().map_or("", String::as_str))?,
                 "--rounds" => {
                     let number =
                         args.next().and_then(|number| number.parse().ok()).filter(|rounds| *rounds > 0);
@@ -133,7 +142,19 @@ impl Asked {
         }
         // Instructions are nearly the same each time; CPU time is not, on a machine that has something else to do as well.
         let usual = if what == What::Cpu { 15 } else { 1 };
-        Ok(Self { rounds: rounds.unwrap_or(usual), what })
+        Ok(Self { rounds: rounds.unwrap_or(usual), what, settings })
+    }
+}
+
+/// The settings of these names.
+fn only(names: &str) -> Result<Vec<&'static Setting>> {
+    let names: Vec<_> = names.split(',').collect();
+    match names.iter().find(|name| SETTINGS.iter().all(|setting| setting.name != **name)) {
+        None => Ok(SETTINGS.iter().filter(|setting| names.contains(&setting.name)).collect()),
+        Some(unknown) => {
+            let known = SETTINGS.each_ref().map(|setting| setting.name).join(", ");
+            Err(Failure::Usage(format!("`bench` knows no setting `{unknown}`; there are {known}")))
+        }
     }
 }
 
@@ -148,14 +169,25 @@ mod tests {
     #[test]
     fn instructions_are_counted_once_and_cpu_time_many_times_unless_it_is_said() {
         let is = |line: &str, what, rounds| {
-            assert_eq!(asked(line).expect("it is understood"), Asked { what, rounds }, "{line}");
+            let asked = asked(line).expect("it is understood");
+            assert_eq!(
+                (asked.what, asked.rounds, asked.settings.len()),
+                (what, rounds, SETTINGS.len()),
+                "{line}"
+            );
         };
         is("", What::Cpu, 15);
         is("--rounds 3", What::Cpu, 3);
         is("--instructions", What::Instructions, 1);
         is("--rounds 3 --instructions", What::Instructions, 3);
-        for line in ["--rounds", "--rounds 0", "--rounds many", "--fast"] {
+        for line in ["--rounds", "--rounds 0", "--rounds many", "--fast", "--only", "--only off,nothing"] {
             assert!(matches!(asked(line), Err(Failure::Usage(_))), "{line}");
         }
+    }
+
+    #[test]
+    fn some_settings_may_be_picked() {
+        let picked = asked("--only log,off").expect("it is understood").settings;
+        assert_eq!(picked.iter().map(|setting| setting.name).collect::<Vec<_>>(), ["off", "log"]);
     }
 }

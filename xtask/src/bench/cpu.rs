@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     Bench, KINDS, Running,
-    setting::SETTINGS,
+    setting::Setting,
     table::{Cell, print_table},
 };
 use crate::failure::{Failure, Result};
@@ -20,13 +20,13 @@ const CONNECTIONS: u32 = 16;
 /// The unit of /proc/PID/stat: `USER_HZ`, the same on all that Linux runs on but Alpha.
 const TICK_US: f64 = 10_000.0;
 
-pub(super) fn measure(bench: &mut Bench, rounds: usize) -> Result<()> {
+pub(super) fn measure(bench: &mut Bench, settings: &[&Setting], rounds: usize) -> Result<()> {
     let mut running = Vec::new();
-    for setting in &SETTINGS {
+    for setting in settings {
         let command = Command::new(&bench.gateway);
         running.push(bench.start(setting, command)?);
     }
-    let mut costs = SETTINGS.each_ref().map(|_| KINDS.map(|_| Vec::new()));
+    let mut costs: Vec<_> = settings.iter().map(|_| KINDS.map(|_| Vec::new())).collect();
     for round in 1..=rounds {
         eprintln!("==> round {round} of {rounds}");
         for (at, kind) in KINDS.iter().enumerate() {
@@ -39,7 +39,7 @@ pub(super) fn measure(bench: &mut Bench, rounds: usize) -> Result<()> {
     let first = &costs[0];
     let ratios =
         |costs: &[f64], firsts: &[f64]| costs.iter().zip(firsts).map(|(cost, first)| cost / first).collect();
-    let lines = SETTINGS.iter().zip(&costs).map(|(setting, costs)| {
+    let lines = settings.iter().zip(&costs).map(|(setting, costs)| {
         let cells =
             costs.iter().zip(first).map(|(costs, firsts)| Cell::new(costs.clone(), ratios(costs, firsts)));
         (setting.name, cells.collect())

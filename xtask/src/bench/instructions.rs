@@ -8,7 +8,7 @@ use std::{fs, path::Path, process::Command};
 
 use super::{
     Bench, KINDS,
-    setting::{SETTINGS, Setting},
+    setting::Setting,
     table::{Cell, print_table},
 };
 use crate::failure::{Failure, Result};
@@ -16,10 +16,10 @@ use crate::failure::{Failure, Result};
 const FEW: u64 = 200;
 const MORE: u64 = 2_000;
 
-pub(super) fn measure(bench: &mut Bench, rounds: usize) -> Result<()> {
+pub(super) fn measure(bench: &mut Bench, settings: &[&Setting], rounds: usize) -> Result<()> {
     let mut table = Vec::new();
-    bench.try_plugins(&SETTINGS[0])?;
-    for setting in &SETTINGS {
+    bench.try_plugins(settings[0])?;
+    for setting in settings {
         let mut counts = KINDS.map(|_| Vec::new());
         for round in 1..=rounds {
             eprintln!("==> {} ({round} of {rounds})", setting.name);

@@ -37,18 +37,40 @@ enum Part {
     Audit,
     /// The usual line in the log.
     Log,
+    /// Counted and timed, by server and tool.
+    Metrics,
+    /// A span, sent to where it is thrown away.
+    Traces(Sampled),
 }
 
-/// The first is what the others are compared with.
-pub(super) const SETTINGS: [Setting; 8] = [
+/// Which calls are traced to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sampled {
+    All,
+    /// One in a hundred, unless the caller says that it traces.
+    Few,
+}
+
+/// The first that is asked for is what the others are compared with.
+pub(super) const SETTINGS: [Setting; 14] = [
     setting("off", Callers::Unasked, &[]),
+    setting("metrics", Callers::Unasked, &[Part::Metrics]),
     setting("log", Callers::Unasked, &[Part::Log]),
+    setting("traces", Callers::Unasked, &[Part::Traces(Sampled::All)]),
+    setting("traces-few", Callers::Unasked, &[Part::Traces(Sampled::Few)]),
+    setting("metrics+log", Callers::Unasked, &[Part::Metrics, Part::Log]),
+    setting("metrics+log+traces", Callers::Unasked, &[Part::Metrics, Part::Log, Part::Traces(Sampled::All)]),
     setting("key", Callers::ByKey, &[]),
     setting("token", Callers::ByToken, &[]),
     setting("key+limits", Callers::ByKey, &[Part::Limits]),
     setting("key+audit", Callers::ByKey, &[Part::Audit]),
     setting("key+limits+audit", Callers::ByKey, &[Part::Limits, Part::Audit]),
     setting("key+limits+audit+log", Callers::ByKey, &[Part::Limits, Part::Audit, Part::Log]),
+    setting(
+        "all",
+        Callers::ByKey,
+        &[Part::Limits, Part::Audit, Part::Log, Part::Metrics, Part::Traces(Sampled::All)],
+    ),
 ];
 
 const fn setting(name: &'static str, callers: Callers, parts: &'static [Part]) -> Setting {
@@ -61,6 +83,22 @@ impl Setting {
         self.parts.contains(&Part::Log)
     }
 
+    /// The variables of OpenTelemetry, for spans that go to `sink`.
+    pub(super) fn variables<'a>(&self, sink: &'a str) -> Vec<(&'static str, &'a str)> {
+        let traces = self.parts.iter().find_map(|part| match part {
+            Part::Traces(sampled) => Some(sampled),
+            _ => None,
+        });
+        let sampler = match traces {
+            None => return Vec::new(),
+            Some(Sampled::All) => vec![("OTEL_TRACES_SAMPLER", "always_on")],
+            Some(Sampled::Few) => {
+                vec![("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"), ("OTEL_TRACES_SAMPLER_ARG", "0.01")]
+            }
+        };
+        [sampler, vec![("OTEL_EXPORTER_OTLP_ENDPOINT", sink)]].concat()
+    }
+
     /// Writes its gateway.toml into `folder`; returns the file's name.
     pub(super) fn write_config(&self, folder: &Path, issuer: &str) -> Result<String> {
         let name = format!("{}.toml", self.name);
@@ -71,8 +109,11 @@ impl Setting {
 
     fn config(&self, issuer: &str) -> String {
         let filter = if self.logs_calls() { "info" } else { "warn" };
+        let counted = self.parts.contains(&Part::Metrics);
         let server = "[[server]]\nname = \"greet\"\nplugin = \"plugins/greet.so\"\nprefix = \"/greet\"\n";
-        let mut text = format!("[log]\nformat = \"json\"\nfilter = \"{filter}\"\n{server}");
+        let mut text = format!(
+            "[log]\nformat = \"json\"\nfilter = \"{filter}\"\n[metrics]\ncalls = {counted}\n{server}"
+        );
         // Under valgrind the gateway cannot start itself again to try a plugin.
         text += "[plugins]\ncache_dir = \"cache\"\n";
         text += &match self.callers {
@@ -94,7 +135,7 @@ impl Setting {
                     })
                     .concat(),
                 Part::Audit => format!("[audit]\npath = \"{}.audit\"\n", self.name),
-                Part::Log => String::new(),
+                Part::Log | Part::Metrics | Part::Traces(_) => String::new(),
             };
         }
         text
@@ -117,9 +158,12 @@ mod tests {
     #[test]
     fn the_first_setting_has_nothing_and_the_last_has_all() {
         let [first, .., last] = &SETTINGS;
-        assert!(!first.config("").contains("auth") && !first.config("").contains("limits"));
-        for table in ["[[auth.key]]", "[[limits.rate]]", "[audit]", "filter = \"info\""] {
+        let config = first.config("");
+        assert!(!config.contains("auth") && !config.contains("limits") && config.contains("calls = false"));
+        assert!(first.variables("sink").is_empty());
+        for table in ["[[auth.key]]", "[[limits.rate]]", "[audit]", "filter = \"info\"", "calls = true"] {
             assert!(last.config("").contains(table), "{table}");
         }
+        assert!(last.variables("sink").contains(&("OTEL_EXPORTER_OTLP_ENDPOINT", "sink")));
     }
 }
