@@ -116,7 +116,7 @@ pub struct HostTable {
     pub ready: extern "C" fn(context: *const c_void, manifest: RSlice<'_, u8>) -> u32,
     /// Writes what is known about a call into `out` (a buffer of the host afterwards), a JSON object:
     /// `protocolVersion`, `clientInfo`, `clientCapabilities`, `progressToken`, `logLevel`, `requestId`, and as they
-    /// come `principal` (`{"id": ".."}`), `scopes`, `trace`, `state`, `deadlineMs`. Absent members are unknown. `false`:
+    /// come `principal` (`{"id": ".."}`), `scopes`, `trace` (`{"traceparent": "..", "tracestate": ".."}`), `state`, `deadlineMs`. Absent members are unknown. `false`:
     /// no such call.
     pub info: extern "C" fn(context: *const c_void, call: u64, out: &mut RVec<u8>) -> bool,
     /// Ends a call. `status`: [`RESULT`] with the method's result, [`ERROR`] or [`PANICKED`] with
@@ -291,7 +291,7 @@ pub struct LogRecord<'a> {
     pub target: RStr<'a>,
     /// An event's message or a span's name.
     pub message: RStr<'a>,
-    /// The fields, a JSON object; for an event those of its open spans too.
+    /// The fields, a JSON object; for an event those of its open spans too, for a span that ended all it ever had.
     pub fields: RSlice<'a, u8>,
     /// Source file, empty if unknown.
     pub file: RStr<'a>,

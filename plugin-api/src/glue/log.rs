@@ -17,6 +17,7 @@ use tracing::{
     field::{Field, Visit},
     span,
 };
+use tracing_core::span::Current;
 
 use crate::abi::{Host, LOG_EVENT, LOG_SPAN_BEGAN, LOG_SPAN_ENDED, LogRecord};
 
@@ -38,6 +39,8 @@ pub(super) struct ToHost {
 
 struct Span {
     handles: usize,
+    /// The call it began in, 0 if none: it may end elsewhere.
+    call: u64,
     parent: u64,
     metadata: &'static Metadata<'static>,
     fields: Map<String, Value>,
@@ -46,6 +49,7 @@ struct Span {
 /// One record, about to be sent.
 struct Record<'a> {
     kind: u32,
+    call: u64,
     span: u64,
     parent: u64,
     message: &'a str,
@@ -66,6 +70,7 @@ impl ToHost {
         let record = LogRecord {
             kind: record.kind,
             line: metadata.line().unwrap_or(0),
+            call: record.call,
             span: record.span,
             parent: record.parent,
             fields: RSlice::from_slice(&fields),
@@ -129,6 +134,14 @@ fn innermost() -> u64 {
     entered(|entered| entered.last().copied().unwrap_or(0))
 }
 
+impl ToHost {
+    /// The call the current task works on. What a call spawns is no such task, but may be in a span of the call's.
+    fn call(&self, span: u64) -> u64 {
+        let spawned = || self.spans().get(&span).map_or(0, |span| span.call);
+        CALL.try_with(|call| *call).unwrap_or_else(|_| spawned())
+    }
+}
+
 impl Subscriber for ToHost {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         level(*metadata.level()) + quieter(metadata.target()) <= max_level(&self.host)
@@ -149,10 +162,10 @@ impl Subscriber for ToHost {
         };
         let mut seen = Fields::default();
         attributes.record(&mut seen);
-        let record =
-            Record { kind: LOG_SPAN_BEGAN, span: id, parent, message: metadata.name(), fields: &seen.fields };
+        let (call, message, fields) = (self.call(parent), metadata.name(), &seen.fields);
+        let record = Record { kind: LOG_SPAN_BEGAN, call, span: id, parent, message, fields };
         self.send(metadata, &record);
-        self.spans().insert(id, Span { handles: 1, parent, metadata, fields: seen.fields });
+        self.spans().insert(id, Span { handles: 1, call, parent, metadata, fields: seen.fields });
         Id::from_u64(id)
     }
 
@@ -177,9 +190,15 @@ impl Subscriber for ToHost {
             });
         }
         event.record(&mut seen);
+        let span = match event.parent() {
+            Some(parent) => parent.into_u64(),
+            None if event.is_root() => 0,
+            None => innermost(),
+        };
         let record = Record {
             kind: LOG_EVENT,
-            span: innermost(),
+            call: self.call(span),
+            span,
             parent: 0,
             message: &seen.message,
             fields: &seen.fields,
@@ -197,6 +216,12 @@ impl Subscriber for ToHost {
                 entered.remove(at);
             }
         });
+    }
+
+    fn current_span(&self) -> Current {
+        let innermost = innermost();
+        let metadata = self.spans().get(&innermost).map(|span| span.metadata);
+        metadata.map_or_else(Current::none, |metadata| Current::new(Id::from_u64(innermost), metadata))
     }
 
     fn clone_span(&self, id: &Id) -> Id {
@@ -219,11 +244,9 @@ impl Subscriber for ToHost {
             }
         };
         let Some(span) = ended else { return false };
-        let (parent, message) = (span.parent, span.metadata.name());
-        self.send(
-            span.metadata,
-            &Record { kind: LOG_SPAN_ENDED, span: id, parent, message, fields: &span.fields },
-        );
+        let Span { call, parent, metadata, ref fields, .. } = span;
+        let message = metadata.name();
+        self.send(metadata, &Record { kind: LOG_SPAN_ENDED, call, span: id, parent, message, fields });
         true
     }
 }
