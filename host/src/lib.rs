@@ -82,6 +82,7 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
     let origin = Origin::read(&args.config, args.listen)?;
     let config = origin.config();
     observe::start(&config.log);
+    observe::trace::start();
     warn_of(config);
     let listeners = 1 + usize::from(config.admin.listen.is_some());
     serve::raise_descriptor_limit(listeners, config.limits.connections_max);
@@ -128,6 +129,7 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
     drop(gateway);
     // With a limit: a library that hangs when it is closed may hold up the end of any thread.
     runtime.shutdown_timeout(LAST_BYTES);
+    observe::trace::stop(LAST_BYTES);
     let unwritten = audit.close(LAST_BYTES);
     if unwritten > 0 {
         tracing::error!(lines = unwritten, "audit log is not complete");

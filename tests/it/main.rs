@@ -22,6 +22,7 @@ mod rest;
 mod rounds;
 mod status;
 mod tls;
+mod traces;
 
 mod reload;
 

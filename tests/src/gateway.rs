@@ -26,7 +26,7 @@ use crate::{Folder, Key, artifacts};
 
 /// How long a test waits for an event that has to come before it gives up. Long, because it is never waited for
 /// when all is well.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running gateway. Killed when dropped.
 pub struct Gateway {
@@ -135,6 +135,13 @@ pub fn command_of(gateway: &str, folder: &Path) -> Command {
         // The control socket is in there too, and not where another test's or the developer's own gateway has its.
         .env_remove("XDG_RUNTIME_DIR")
         .stdin(Stdio::null());
+    // Nor is it to send to the developer's collector.
+    let telemetry = std::env::vars_os()
+        .map(|(name, _)| name)
+        .filter(|name| name.as_encoded_bytes().starts_with(b"OTEL_"));
+    telemetry.for_each(|name| {
+        command.env_remove(name);
+    });
     command
 }
 

@@ -2,6 +2,7 @@
 
 mod authorization_server;
 mod child;
+pub mod collector;
 mod folder;
 mod gateway;
 mod keys;
@@ -14,6 +15,7 @@ pub mod traffic;
 
 pub use authorization_server::AuthorizationServer;
 pub use child::in_child;
+pub use collector::Collector;
 pub use folder::{Folder, built};
 pub use gateway::{Answer, Gateway, Mark, command, command_of, config, server, until};
 pub use keys::{Key, admin_key, key, open_to_all};

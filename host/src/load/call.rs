@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, future::poll_fn, io, sync::Arc};
 use serde_json::Value;
 
 use super::{exchange::Exchange, mailbox::Mailbox};
+use crate::observe::trace::Inside;
 
 /// A method and its parameters, in the one buffer in which they cross to the plugin.
 #[derive(Debug)]
@@ -55,6 +56,9 @@ pub struct CallFacts {
     /// What an earlier run of this call kept with `set_state`, if it is a replay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<Value>,
+    /// Where it is in its trace, and what its plugin does there. `None`: it belongs to none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Arc<Inside>>,
     /// Who is calling. `None`: nobody was asked.
     #[serde(flatten)]
     pub caller: Option<Arc<CallerFacts>>,

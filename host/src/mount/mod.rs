@@ -109,6 +109,15 @@ impl Mount {
     pub fn tool(&self, name: &str) -> Option<&Arc<Tool>> {
         self.by_name.get(name)
     }
+
+    /// Whether it names `subject` among what `method` is about. Not what a plugin lists call by call.
+    pub fn offers(&self, method: &str, subject: &str) -> bool {
+        match method {
+            "tools/call" => self.tool(subject).is_some(),
+            "prompts/get" => self.manifest.prompts.iter().any(|prompt| prompt["name"] == subject),
+            _ => false,
+        }
+    }
 }
 
 fn described(mount: &Mount, ways: Ways) -> openapi::Described<'_> {

@@ -1,9 +1,11 @@
-//! The gateway's log: one line per event on stderr, for people on a terminal and as JSON for machines.
+//! The gateway's log: one line per event on stderr, for people on a terminal and as JSON for machines. In `trace`: what goes to
+//! a collector.
 
 mod banner;
 mod lines;
 mod text;
 mod time;
+pub mod trace;
 
 use std::{
     io::{self, IsTerminal},

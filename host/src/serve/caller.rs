@@ -26,6 +26,7 @@ use super::{
 use crate::{
     config::{Scope, ServerEntry},
     load::CallerFacts,
+    observe::trace::Incoming,
 };
 
 /// Who uses a server. In the extensions of requests that go on to one.
@@ -220,6 +221,7 @@ fn line<'a>(parts: &'a Parts, address: Option<IpAddr>, principal: &'a str) -> Li
     Line {
         time: SystemTime::now(),
         request_id: id.map(RequestId::as_str).unwrap_or_default(),
+        trace_id: Incoming::of_http(&parts.headers).id(),
         event: Event::Call,
         principal,
         address,

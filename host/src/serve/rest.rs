@@ -22,6 +22,7 @@ use super::{
 use crate::{
     load::{CallFacts, Notifications, Tasks},
     mount::{Mount, ProblemCode},
+    observe::trace::Incoming,
 };
 
 /// A tool's own words may be long; its whole result is in the problem anyway.
@@ -52,6 +53,7 @@ pub(super) async fn answer(
         arguments: &arguments,
         door: "rest",
         request_id: &request_id,
+        incoming: &Incoming::of_http(&parts.headers),
     };
     let ticket = gateway.served().tickets.issue(caller, wanted)?;
     let rates = ticket.rates();

@@ -193,6 +193,9 @@ fn calls(gateway: &Gateway) -> Value {
 fn late(call: &Late) -> Value {
     let mut told = json!({"time": time(call.time), "server": call.server.as_str(), "method": call.method});
     let about = if call.method == "tools/call" { "tool" } else { "subject" };
+    if let Some(trace_id) = call.trace_id {
+        told["trace_id"] = trace_id.to_string().into();
+    }
     if !call.subject.is_empty() {
         told[about] = call.subject.as_str().into();
     }
@@ -213,6 +216,7 @@ impl Phase {
         match self {
             Self::Starting => "starting",
             Self::Serving => "serving",
+            Self::Leaving => "leaving",
             Self::Draining => "draining",
         }
     }

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     config::{Digest, ServerName},
     mount::ProblemCode,
+    observe::trace::{CallTrace, Incoming, TraceId},
 };
 
 /// The limits beside rates, as metrics name them.
@@ -58,12 +59,15 @@ pub(super) struct Wanted<'a> {
     pub(super) arguments: &'a [u8],
     pub(super) door: &'static str,
     pub(super) request_id: &'a RequestId,
+    pub(super) incoming: &'a Incoming,
 }
 
 /// Leave to make one call.
 #[derive(Debug)]
 pub(super) struct Ticket {
     pub(super) caller: Caller,
+    /// Begun with the ticket: what a call waits for is part of it.
+    pub(super) trace: CallTrace,
     rates: Passed,
     /// `None`: the call is over, and recorded.
     about: Option<Recorded>,
@@ -85,6 +89,7 @@ struct Recorded {
     arguments: Option<Digest>,
     door: &'static str,
     request_id: RequestId,
+    trace: Option<TraceId>,
 }
 
 impl Tickets {
@@ -119,6 +124,7 @@ impl Tickets {
 
     /// Leave for `caller` to make a call. What is refused is recorded too.
     pub(super) fn issue(&self, caller: &Caller, wanted: Wanted<'_>) -> Result<Ticket, Problem> {
+        let mut trace = begun(caller, &wanted);
         let about = Recorded {
             server: wanted.server.clone(),
             method: wanted.method,
@@ -126,11 +132,13 @@ impl Tickets {
             arguments: self.audit.is_on().then(|| Digest::of(wanted.arguments)),
             door: wanted.door,
             request_id: wanted.request_id.clone(),
+            trace: trace.id(),
         };
         let counted = self.counted(&about);
         let (rates, places) = match self.pass(caller, &wanted) {
             Ok(passed) => passed,
             Err((outcome, problem)) => {
+                trace.end(outcome.word());
                 self.record(&about.line(caller, Event::Refused, outcome.word()));
                 self.seen.ended(counted, outcome, None, about.late(caller, outcome, Duration::ZERO));
                 return Err(problem);
@@ -142,6 +150,7 @@ impl Tickets {
                 // The refusal cannot be recorded either; once the file is written again it tells of it.
                 self.audit.count_lost();
                 let outcome = CallOutcome::AuditUnavailable;
+                trace.end(outcome.word());
                 self.seen.ended(counted, outcome, None, about.late(caller, outcome, Duration::ZERO));
                 let detail = "the call was not made, because it cannot be recorded at the moment";
                 return Err(Problem::new(ProblemCode::AuditUnavailable, detail).retry_after(5));
@@ -152,7 +161,7 @@ impl Tickets {
             }
         };
         let (caller, seen) = (caller.clone(), self.seen.clone());
-        Ok(Ticket { caller, rates, about: Some(about), slot, places: Some(places), seen, counted })
+        Ok(Ticket { caller, trace, rates, about: Some(about), slot, places: Some(places), seen, counted })
     }
 
     /// The limits beside rates, each with how often there was room and how often not.
@@ -232,6 +241,19 @@ impl Tickets {
     }
 }
 
+/// The call's span, which tells of a refusal too.
+fn begun(caller: &Caller, wanted: &Wanted<'_>) -> CallTrace {
+    let mut trace = CallTrace::begin(wanted.incoming, wanted.method);
+    trace.about(|about| {
+        about.server = wanted.server.to_string();
+        about.door = wanted.door;
+        about.request_id = wanted.request_id.as_str().to_owned();
+        about.subject = wanted.subject.to_owned();
+        about.address = caller.address;
+    });
+    trace
+}
+
 impl Recorded {
     fn line<'a>(&'a self, caller: &'a Caller, event: Event, outcome: &'a str) -> Line<'a> {
         let subject = Some(self.subject.as_str()).filter(|subject| !subject.is_empty());
@@ -239,6 +261,7 @@ impl Recorded {
         Line {
             time: SystemTime::now(),
             request_id: self.request_id.as_str(),
+            trace_id: self.trace,
             event,
             principal: caller.principal.id(),
             address: caller.address,
@@ -255,9 +278,9 @@ impl Recorded {
 
     /// The same for whoever looks at the calls of late.
     fn late(self, caller: &Caller, outcome: CallOutcome, elapsed: Duration) -> Late {
-        let Self { server, method, subject, door, request_id, .. } = self;
+        let Self { server, method, subject, door, request_id, trace: trace_id, .. } = self;
         let (time, principal) = (SystemTime::now(), caller.principal.clone());
-        Late { time, server, method, subject, door, outcome, elapsed, request_id, principal }
+        Late { time, server, method, subject, door, outcome, elapsed, request_id, principal, trace_id }
     }
 }
 
@@ -299,6 +322,7 @@ impl Ticket {
 /// What has got leave and is no call after all has been refused behind the door: its parameters or its headers were wrong.
 impl Drop for Ticket {
     fn drop(&mut self) {
+        self.trace.end(CallOutcome::InvalidRequest.word());
         self.end(Event::Refused, CallOutcome::InvalidRequest, Duration::ZERO);
     }
 }
@@ -346,6 +370,7 @@ mod tests {
             arguments: b"{}",
             door: "mcp",
             request_id,
+            incoming: &Incoming::default(),
         };
         let issue = || tickets.issue(&caller, wanted);
         let mut first = issue().expect("there is room");

@@ -24,7 +24,8 @@ pub struct CallInfo {
     /// What the caller was allowed to do, as the gateway's operator or the issuer of its token wrote it; `None` where the gateway
     /// asks nobody. Whether it may call this tool has been decided.
     pub scopes: Option<Vec<String>>,
-    /// Trace context of the request, W3C.
+    /// Where the call is in its trace (W3C Trace Context), if it belongs to one: `traceparent`, and perhaps `tracestate`. Send them
+    /// along as headers with what the call asks of others, and they appear below it. Spans and events of `tracing` do by themselves.
     pub trace: Option<Value>,
     /// How long the call may still run.
     pub deadline_ms: Option<u64>,

@@ -32,7 +32,10 @@ use crate::{
         exchange::{Exchange, Put},
         manifest::MANIFEST_MAX,
     },
-    observe::PLUGIN,
+    observe::{
+        self, PLUGIN,
+        trace::{Kind, Said},
+    },
 };
 
 /// Largest reply, in bytes.
@@ -224,12 +227,42 @@ extern "C" fn dropped(context: *const c_void, call: u64) {
 }
 
 extern "C" fn log(context: *const c_void, record: &LogRecord<'_>) {
-    if record.kind != abi::LOG_EVENT {
-        return;
-    }
     // A thread-local of the plugin may log while it is destroyed, and then those of our subscriber, which are
     // not made for that, may be gone already. Its panic is told by the panic hook; the record is lost.
-    let _ = catch_unwind(AssertUnwindSafe(|| pass_on(of(context), record)));
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        trace(of(context), record);
+        if record.kind == abi::LOG_EVENT {
+            pass_on(of(context), record);
+        }
+    }));
+}
+
+/// Has a record become part of its call's trace, if that is recorded.
+fn trace(mailbox: &Mailbox, record: &LogRecord<'_>) {
+    let kind = match record.kind {
+        abi::LOG_EVENT => Kind::Event,
+        abi::LOG_SPAN_BEGAN => Kind::Began,
+        abi::LOG_SPAN_ENDED => Kind::Ended,
+        _ => return,
+    };
+    if record.call == 0 || observe::trace::level() == 0 {
+        return;
+    }
+    let inside = match lock(&mailbox.calls).get(&record.call) {
+        Some(Call::Awaited { options, .. }) => options.facts.trace.clone(),
+        _ => None,
+    };
+    if let Some(inside) = inside {
+        inside.say(&Said {
+            kind,
+            level: record.level,
+            span: record.span,
+            parent: record.parent,
+            target: record.target.as_str(),
+            text: record.message.as_str(),
+            fields: record.fields.as_slice(),
+        });
+    }
 }
 
 fn pass_on(mailbox: &Mailbox, record: &LogRecord<'_>) {
@@ -284,6 +317,11 @@ fn cut(text: &str) -> &str {
 }
 
 extern "C" fn max_level(_: *const c_void) -> u32 {
+    // What is only for traces, the log's own filter keeps out of the log.
+    observe::trace::level().max(log_level())
+}
+
+fn log_level() -> u32 {
     match LevelFilter::current().into_level() {
         None => 0,
         Some(tracing::Level::ERROR) => 1,

@@ -8,7 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{config::Digest, observe::rfc_3339_millis};
+use crate::{
+    config::Digest,
+    observe::{rfc_3339_millis, trace::TraceId},
+};
 
 /// Most lines are shorter, in bytes.
 const USUAL_LENGTH: usize = 512;
@@ -23,6 +26,8 @@ pub(in crate::serve) struct Line<'a> {
     pub(in crate::serve) time: SystemTime,
     /// As in the log and in the answer.
     pub(in crate::serve) request_id: &'a str,
+    /// The trace it belongs to, as in the log.
+    pub(in crate::serve) trace_id: Option<TraceId>,
     /// What happened.
     pub(in crate::serve) event: Event,
     /// Who called, e.g. `key:ci`, `anonymous`.
@@ -70,6 +75,9 @@ impl Line<'_> {
         let mut members = Members::new();
         members.plain("time", &rfc_3339_millis(self.time));
         members.text("request_id", self.request_id);
+        if let Some(trace_id) = self.trace_id {
+            members.plain("trace_id", trace_id.to_string().as_bytes());
+        }
         members.plain("event", self.event.name());
         members.text("principal", self.principal);
         if let Some(address) = self.address {
@@ -180,6 +188,7 @@ pub(super) mod tests {
         Line {
             time: UNIX_EPOCH + Duration::from_millis(1_795_896_000_123),
             request_id,
+            trace_id: None,
             event: Event::Call,
             principal: "key:ci",
             address: None,
@@ -201,6 +210,7 @@ pub(super) mod tests {
     #[test]
     fn members_come_in_their_order_and_what_is_not_known_is_left_out() {
         let full = Line {
+            trace_id: TraceId::from_hex("4bf92f3577b34da6a3ce929d0e0e4736").ok(),
             address: Some([192, 0, 2, 1].into()),
             server: Some("greet"),
             method: Some("tools/call"),
@@ -209,7 +219,7 @@ pub(super) mod tests {
             arguments_sha256: Some(Digest::of(b"{}")),
             ..line("r1")
         };
-        assert_snapshot!(json(full), @r#"{"time":"2026-11-28T20:00:00.123Z","request_id":"r1","event":"call","principal":"key:ci","address":"192.0.2.1","door":"mcp","server":"greet","method":"tools/call","tool":"echoHai","subject":"file:///a","arguments_sha256":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","outcome":"ok","elapsed_ms":1.5}"#);
+        assert_snapshot!(json(full), @r#"{"time":"2026-11-28T20:00:00.123Z","request_id":"r1","trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","event":"call","principal":"key:ci","address":"192.0.2.1","door":"mcp","server":"greet","method":"tools/call","tool":"echoHai","subject":"file:///a","arguments_sha256":"44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a","outcome":"ok","elapsed_ms":1.5}"#);
         let refused = Line { event: Event::Refused, outcome: "unauthorized", door: "http", ..line("r2") };
         assert_snapshot!(json(refused), @r#"{"time":"2026-11-28T20:00:00.123Z","request_id":"r2","event":"refused","principal":"key:ci","door":"http","outcome":"unauthorized","elapsed_ms":1.5}"#);
         let lost = Lost::new(line("").time, 3).to_json();

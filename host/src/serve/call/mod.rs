@@ -167,6 +167,7 @@ pub(super) fn start(
     let caller = ticket.caller.clone();
     call.facts.caller = caller.facts();
     let mut record = Record::new(mount, call.tool, call.door, &call.facts, ticket);
+    call.facts.trace = record.trace.inside();
     let admitted = record.admit();
     admitted
         .and_then(|()| prepare(mount, &caller, call))
@@ -183,6 +184,7 @@ pub(super) fn start_method(
     call.facts.caller = ticket.caller.facts();
     let mut record = Record::new(mount, call.subject, call.door, &call.facts, ticket);
     record.method = call.method;
+    call.facts.trace = record.trace.inside();
     let admitted = record.admit();
     admitted
         .and_then(|()| open_method(mount, call))

@@ -9,6 +9,7 @@ use super::{CallError, CallOutcome, ToolReply, logged};
 use crate::{
     load::{Answer, CallFacts, Change, Fault, Pass, Taken, Verdict},
     mount::Mount,
+    observe::trace::CallTrace,
     serve::ticket::Ticket,
 };
 
@@ -28,6 +29,7 @@ pub(super) struct Record {
     pass: Option<Pass>,
     /// Whether the plugin ever saw it.
     pub(super) taken: Taken,
+    pub(super) trace: CallTrace,
 }
 
 impl Record {
@@ -36,8 +38,14 @@ impl Record {
         subject: &str,
         door: &'static str,
         facts: &CallFacts,
-        ticket: Ticket,
+        mut ticket: Ticket,
     ) -> Self {
+        let mut trace = std::mem::take(&mut ticket.trace);
+        trace.about(|about| {
+            about.generation = Some(mount.instance.generation());
+            about.is_offered = mount.offers(about.method, subject);
+            about.protocol_version = facts.protocol_version.clone();
+        });
         Self {
             ticket: Some(Box::new(ticket)),
             mount: Some(mount.clone()),
@@ -48,6 +56,7 @@ impl Record {
             began: Some(Instant::now()),
             pass: None,
             taken: Taken::Yes,
+            trace,
         }
     }
 
@@ -143,6 +152,8 @@ impl Record {
             ticket.record(outcome, elapsed);
         }
         let outcome = outcome.word();
+        let trace_id = self.trace.id().map(tracing::field::display);
+        self.trace.end(outcome);
         // Said only of callers who were asked.
         let principal = ticket.as_ref().map(|ticket| &ticket.caller.principal);
         let principal = principal.filter(|principal| principal.is_named()).map(|principal| principal.id());
@@ -159,6 +170,7 @@ impl Record {
                 taken,
                 elapsed_ms,
                 request_id,
+                trace_id,
                 "call finished"
             );
         } else {
@@ -173,6 +185,7 @@ impl Record {
                 taken,
                 elapsed_ms,
                 request_id,
+                trace_id,
                 "call finished"
             );
         }

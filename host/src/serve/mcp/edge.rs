@@ -7,15 +7,16 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, header};
 use rmcp::model::{ProtocolVersion, RequestId as MessageId};
-use serde::{Deserialize, de::IgnoredAny};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde_json::{Value, value::RawValue};
 
 use super::{SESSION, refusal::Refusal};
+use crate::observe::trace::{self, Incoming};
 
 /// What rmcp insists on in every POST.
 pub(super) const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");
 
-const VERSION: &str = "mcp-protocol-version";
+pub(super) const VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
 
@@ -34,6 +35,8 @@ pub(super) struct Envelope<'a> {
     names_version: bool,
     /// `params.arguments` as the client wrote it.
     pub(super) arguments: Option<&'a RawValue>,
+    /// `_meta.traceparent` and `_meta.tracestate`.
+    trace: [Option<String>; 2],
 }
 
 #[derive(Deserialize)]
@@ -63,6 +66,15 @@ struct Params<'a> {
 struct Meta {
     #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
     version: Option<IgnoredAny>,
+    #[serde(default, deserialize_with = "text")]
+    traceparent: Option<String>,
+    #[serde(default, deserialize_with = "text")]
+    tracestate: Option<String>,
+}
+
+/// A text, or nothing: what is not as it should be in here is no reason to take the rest for unreadable.
+fn text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    Ok(Value::deserialize(value)?.as_str().map(str::to_owned))
 }
 
 impl<'a> Envelope<'a> {
@@ -86,13 +98,22 @@ impl<'a> Envelope<'a> {
         // Parameters of another shape are the method's business: rmcp or the handler refuses them by name.
         let params = message.params.and_then(|raw| serde_json::from_str(raw.get()).ok());
         let Params { meta, arguments, name, uri } = params.unwrap_or_default();
-        let names_version = meta.is_some_and(|meta| meta.version.is_some());
+        let meta = meta.unwrap_or_default();
+        let (names_version, trace) = (meta.version.is_some(), [meta.traceparent, meta.tracestate]);
         // A client may send the other one as well, which says nothing.
         let subject = match message.method.as_deref() {
             Some("resources/read" | "resources/directory/read" | "skills/get") => uri,
             _ => name,
         };
-        Ok(Self { id, method: message.method, subject, params: message.params, names_version, arguments })
+        let Message { method, params, .. } = message;
+        Ok(Self { id, method, subject, params, names_version, arguments, trace })
+    }
+
+    /// The trace that the message belongs to.
+    pub(super) fn incoming(&self, headers: &HeaderMap) -> Incoming {
+        let [traceparent, tracestate] = &self.trace;
+        let (traceparent, tracestate) = (traceparent.as_deref(), tracestate.as_deref());
+        Incoming::of_message(headers, trace::Message { traceparent, tracestate })
     }
 }
 

@@ -11,6 +11,7 @@
 
 mod edge;
 mod refusal;
+mod traced;
 
 mod handler;
 mod methods;
@@ -208,6 +209,7 @@ impl McpDoor {
             }
         }
         let rates = self.ticket(gateway, &mut parts, &envelope, request_id)?;
+        let mut trace = traced::begin(&self.handler, &envelope, &parts, request_id);
         let is_listening = envelope.method.as_deref() == Some("subscriptions/listen");
         let in_use = self.in_use(&parts).await;
         let request = Request::from_parts(parts, Full::new(body.clone()));
@@ -224,6 +226,7 @@ impl McpDoor {
         if let Some(rates) = rates {
             rates.add_to(response.headers_mut());
         }
+        trace.end(&traced::outcome(response.status()));
         if is_listening {
             response.extensions_mut().insert(Listens);
         }
@@ -255,8 +258,10 @@ impl McpDoor {
             arguments: told.as_bytes(),
             door: "mcp",
             request_id,
+            incoming: &envelope.incoming(&parts.headers),
         };
-        let ticket = gateway.served().tickets.issue(caller, wanted).map_err(Refused::Before)?;
+        let mut ticket = gateway.served().tickets.issue(caller, wanted).map_err(Refused::Before)?;
+        ticket.trace.about(|about| traced::name(about, envelope, parts));
         let rates = ticket.rates();
         parts.extensions.insert(InRequest::new(ticket));
         Ok(Some(rates))

@@ -147,6 +147,7 @@ impl Relay {
             log_level: json(self.log).and_then(|level| level.as_str().map(str::to_owned)),
             request_id: request_id.as_str().to_owned(),
             state,
+            trace: None,
             caller: None,
         }
     }

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     config::ServerName,
+    observe::trace::TraceId,
     serve::{Principal, RequestId, call::CallOutcome},
 };
 
@@ -32,6 +33,8 @@ pub(in crate::serve) struct Late {
     pub(in crate::serve) elapsed: Duration,
     pub(in crate::serve) request_id: RequestId,
     pub(in crate::serve) principal: Arc<Principal>,
+    /// `None`: it is part of no trace.
+    pub(in crate::serve) trace_id: Option<TraceId>,
 }
 
 /// The calls of late.
@@ -89,6 +92,7 @@ mod tests {
             elapsed: Duration::ZERO,
             request_id: RequestId::of(&HeaderMap::new()),
             principal: Arc::new(Principal::of_key("ci", &[])),
+            trace_id: None,
         }
     }
 

@@ -46,6 +46,26 @@ fn arguments_stay_as_the_client_wrote_them() {
     assert_eq!(arguments, Some(r#"{"a": 12345678901234567890123, "b":1.50}"#));
 }
 
+#[test]
+fn a_message_says_in_meta_which_trace_it_belongs_to() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let check = |meta: Value, expected: Option<&str>| {
+        let params = json!({ "name": "add", "_meta": meta });
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params }).to_string();
+        let envelope = Envelope::read(body.as_bytes()).expect("a message");
+        let found = envelope.incoming(&HeaderMap::new()).id().map(|id| id.to_string());
+        assert_eq!(found.as_deref(), expected, "{body}");
+        // Whatever is in there, the rest is read.
+        assert_eq!(envelope.subject.as_deref(), Some("add"));
+    };
+    let traceparent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    check(json!({}), None);
+    check(json!({ "traceparent": traceparent }), Some(TRACE));
+    check(json!({ "traceparent": traceparent, "tracestate": ["no", "text"] }), Some(TRACE));
+    check(json!({ "traceparent": { "no": "text" } }), None);
+    check(json!({ "traceparent": "nonsense" }), None);
+}
+
 async fn sent(refusal: Refusal) -> (u16, Value) {
     let response = refusal.into_response();
     assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
