@@ -8,6 +8,7 @@ mod artifacts;
 mod bench;
 mod cargo;
 mod check;
+mod collector;
 mod conformance;
 mod e2e;
 mod failure;
@@ -56,6 +57,8 @@ usage: cargo xtask VERB
                              traces, in a release build: CPU time, of 16 connections, in N rounds of a second for each
                              (15); or instructions, of one connection, under valgrind, N times (1). `--only` some
                              settings, e.g. off,metrics,log: the first is what the others are compared with
+  collector [ADDRESS]        a collector of OpenTelemetry at ADDRESS (127.0.0.1:4318) that prints the traces it gets as trees;
+                             start a gateway with OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 to see its calls
   artifacts [--out DIR]      what the tests open: every plugin, every fixture, the gateway, and variants of some with
                              other versions of plugin-api, in DIR (target/test-artifacts), which is the last line
                              on stdout
@@ -93,6 +96,7 @@ fn dispatch(verb: &str, args: Vec<String>) -> Result<()> {
         "soak" => soak::soak(&args),
         "swaps" => swaps::swaps(&args),
         "bench" => bench::bench(&args),
+        "collector" => collector::run(&args),
         "vendor-ui" => vendor::vendor_ui(&args),
         "help" | "--help" | "-h" => {
             print!("{HELP}");

@@ -12,6 +12,12 @@ const REMEDIES = {
   ended: "Reload to start it again: `gateway reload`.",
 };
 
+const PHASES = {
+  starting: "Its servers are being loaded.",
+  leaving: "It was told to stop. It still takes calls for a moment, so that load balancers can take it out first.",
+  draining: "It takes no new calls and waits for those under way.",
+};
+
 /** Every thing that needs attention, the gravest first: `{ key, kind, mark, title, text, next, server }`. */
 export function mattersOf(told) {
   return [...phase(told), ...told.servers.flatMap(server), ...audit(told), ...reload(told)].sort((a, b) => rank(a) - rank(b));
@@ -21,7 +27,7 @@ const rank = ({ kind }) => ["bad", "warn", "neutral"].indexOf(kind);
 
 function phase(told) {
   if (told.phase === "serving") return [];
-  const text = told.phase === "draining" ? "It takes no new calls and waits for those under way." : "Its servers are being loaded.";
+  const text = PHASES[told.phase];
   return [{ key: "phase", kind: "warn", title: `The gateway is ${told.phase}`, text, next: "" }];
 }
 
