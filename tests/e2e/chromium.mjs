@@ -1,6 +1,6 @@
 // Chromium, in which pages must not do what they should not: what the browser checks share.
 
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -29,9 +29,10 @@ const context = await chromium.launchPersistentContext(profile, {
 
 /**
  * Opens `path` and runs `body`; fails on anything the page should not have done meanwhile. `refused`: how many of its requests
- * are to be answered with 401; `before`: what is done to the page first.
+ * are to be answered with 401; `shown`: other errors that it may be answered with; `before`: what is done to the page first;
+ * `name`: of the screenshot of a failure.
  */
-export async function visit(path, body, { refused = 0, before = async () => {} } = {}) {
+export async function visit(path, body, { refused = 0, shown = [], before = async () => {}, name = path.slice(1) } = {}) {
   const page = await context.newPage();
   const wrong = [];
   let refusals = 0;
@@ -43,11 +44,11 @@ export async function visit(path, body, { refused = 0, before = async () => {} }
   });
   page.on("response", (response) => {
     if (response.status() === 401) refusals += 1;
-    else if (response.status() >= 400) wrong.push(`status ${response.status()} for ${response.url()}`);
+    else if (response.status() >= 400 && !shown.includes(response.status())) wrong.push(`status ${response.status()} for ${response.url()}`);
   });
   page.on("console", (message) => {
     // Chromium tells of each refusal by itself.
-    if (message.text().includes("status of 401")) return;
+    if ([401, ...shown].some((status) => message.text().includes(`status of ${status}`))) return;
     if (["error", "warning"].includes(message.type())) wrong.push(`console ${message.type()}: ${message.text()}`);
   });
   page.on("pageerror", (error) => wrong.push(`uncaught ${error}`));
@@ -67,11 +68,20 @@ export async function visit(path, body, { refused = 0, before = async () => {} }
     if (wrong.length > 0) throw new Error("it did what it should not have done");
     return await page.title();
   } catch (error) {
-    await page.screenshot({ path: `${path.slice(1)}-failed.png` }).catch(() => {});
+    await page.screenshot({ path: `${name}-failed.png` }).catch(() => {});
     throw wrong.length > 0 ? new Error(`${error.message.split("\n")[0]}: ${wrong.join("; ")}`) : error;
   } finally {
     await page.close();
   }
+}
+
+/** What keeps somebody from using the page, as axe-core sees it. */
+export async function violations(page) {
+  await page.evaluate(readFileSync("node_modules/axe-core/axe.min.js", "utf8"));
+  const found = await page.evaluate(() => window.axe.run(document));
+  return found.violations
+    .filter(({ impact }) => ["serious", "critical"].includes(impact))
+    .map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.target.join(" ")).slice(0, 3).join(", ")}`);
 }
 
 /** Ends the browser. */

@@ -319,6 +319,10 @@ async fn the_page_is_a_shell_under_a_strict_policy() {
         let answer = gateway.get(&format!("/{file}")).await;
         let media_type = if file.ends_with(".css") { "text/css" } else { "text/javascript" };
         assert_eq!(answer.headers[header::CONTENT_TYPE], format!("{media_type}; charset=utf-8"), "{file}");
+        // What a plugin says is text and never markup.
+        for way in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+            assert!(!answer.body.contains(way), "{way} in {file}");
+        }
         // What a file imports is there as well, and is fetched with the page and not one after the other.
         for imported in answer.body.split("from \"./").skip(1).filter_map(|rest| rest.split('"').next()) {
             assert!(page.body.contains(&format!("\"ui/{imported}\"")), "{imported} of {file}");

@@ -42,6 +42,8 @@ struct Group {
 enum Config {
     /// `gateway.toml`: everybody may do everything.
     Open,
+    /// `gateway_status.toml`: everybody may do everything, and some servers are in trouble.
+    Trouble,
     /// `gateway_keys.toml`: who shows no key may use one server.
     Keys,
     /// `gateway_oauth.toml`, with an authorization server.
@@ -58,7 +60,7 @@ enum Runtime {
 const PYTHON_2: Runtime = Runtime::Python("requirements-mcp-2.txt");
 const PYTHON_1: Runtime = Runtime::Python("requirements-mcp-1.txt");
 
-const GROUPS: [Group; 10] = [
+const GROUPS: [Group; 12] = [
     group("python-2", PYTHON_2, Config::Open, "python_2.py"),
     group("python-2-asks", PYTHON_2, Config::Open, "python_2_asks.py"),
     group("python-1", PYTHON_1, Config::Open, "python_1.py"),
@@ -66,6 +68,8 @@ const GROUPS: [Group; 10] = [
     group("typescript-2", Runtime::Node, Config::Open, "typescript_2.mjs"),
     group("openapi", PYTHON_2, Config::Open, "openapi.py"),
     group("browser", Runtime::Node, Config::Open, "browser.mjs"),
+    group("browser-status", Runtime::Node, Config::Trouble, "browser_status.mjs"),
+    group("browser-status-keys", Runtime::Node, Config::Keys, "browser_status_keys.mjs"),
     group("browser-keys", Runtime::Node, Config::Keys, "browser_keys.mjs"),
     group("oauth-python-2", PYTHON_2, Config::OAuth, "oauth_python_2.py"),
     group("oauth-typescript", Runtime::Node, Config::OAuth, "oauth_typescript.mjs"),
@@ -84,7 +88,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     prepare::folder(&workspace, &folder, &tools, &asked.groups)?;
 
     let mut tally = Tally::default();
-    for config in [Config::Open, Config::Keys, Config::OAuth] {
+    for config in [Config::Open, Config::Trouble, Config::Keys, Config::OAuth] {
         let groups: Vec<&Group> = asked.groups.iter().copied().filter(|g| g.gateway == config).collect();
         if groups.is_empty() {
             continue;
@@ -118,6 +122,7 @@ impl Config {
     fn file(self) -> &'static str {
         match self {
             Self::Open => "gateway.toml",
+            Self::Trouble => "gateway_status.toml",
             Self::Keys => "gateway_keys.toml",
             Self::OAuth => "gateway_oauth.toml",
         }
@@ -126,7 +131,7 @@ impl Config {
     /// What every key or token that clients of such a gateway show begins with; `None`: they show none.
     fn credentials_begin(self) -> Option<&'static str> {
         match self {
-            Self::Open => None,
+            Self::Open | Self::Trouble => None,
             Self::Keys => Some("mgw_e2e"),
             // `{"` in base64.
             Self::OAuth => Some("eyJ"),
@@ -197,7 +202,8 @@ impl Asked {
             (Some(_), true) => asked.groups = GROUPS.iter().filter(open).collect(),
             (Some(_), false) if !asked.groups.iter().all(open) => {
                 return Err(Failure::Usage(
-                    "the groups of keys and OAuth start gateways of their own: no `--url`".into(),
+                    "the groups of keys, OAuth and the status page start gateways of their own: no `--url`"
+                        .into(),
                 ));
             }
             (_, false) => {}

@@ -69,7 +69,7 @@ function callTable(caption) {
     const chosen = calls.filter((call) => !view.filter.value || call.server === view.filter.value);
     const shown = list.all ? chosen : chosen.slice(0, ROWS);
     const now = Date.parse(told.time);
-    reconcile(body, shown, keyOf, row, (node, call) => put(node.age, `${age(now - Date.parse(call.time))} ago`));
+    reconcile(body, shown, keyOf, row, (node, call) => put(node.age, whenOf(now - Date.parse(call.time))));
     put(count, String(chosen.length));
     put(empty, calls.length > 0 ? "None of this server." : none);
     empty.hidden = shown.length > 0;
@@ -78,6 +78,10 @@ function callTable(caption) {
     put(more, list.all ? "Show fewer" : `Show all ${chosen.length}`);
   };
   return list;
+}
+
+function whenOf(ms) {
+  return ms < 1000 ? "now" : `${age(ms)} ago`;
 }
 
 function keyOf(call) {

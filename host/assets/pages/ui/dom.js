@@ -69,7 +69,9 @@ export function say(text) {
 
 /** A button that copies what `textOf` answers. `what` is its name for who does not see where it is. */
 export function copyButton(what, textOf, label = "Copy") {
-  const button = make("button", { type: "button", class: "small copy", "aria-label": `Copy ${what}` }, label);
+  // Its name begins with what is written on it: who speaks to the computer says that.
+  const name = label === "Copy" ? `Copy ${what}` : `${label}: ${what}`;
+  const button = make("button", { type: "button", class: "small copy", "aria-label": name }, label);
   button.addEventListener("click", async () => {
     const text = await textOf();
     const done = await copy(text);

@@ -113,7 +113,7 @@ function factsOf(server) {
     { name: "MCP endpoint", shown: server.mcp, copied: server.mcp },
     { name: "File", shown: server.plugin + (server.discovered ? " (found in the plugins folder)" : "") },
     { name: "Version", shown: server.version },
-    { name: "SHA-256", shown: server.sha256 && `${server.sha256.slice(0, 12)}…`, copied: server.sha256 },
+    { name: "SHA-256", shown: server.sha256 && `${server.sha256.slice(0, 10)}…`, copied: server.sha256 },
     { name: "Generation", shown: server.generation && String(server.generation) },
     { name: "Heap", shown: server.heap_bytes === undefined ? undefined : bytes(server.heap_bytes) },
     { name: "Calls open", shown: server.calls_open === undefined ? undefined : String(server.calls_open) },

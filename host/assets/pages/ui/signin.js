@@ -1,23 +1,26 @@
 // Asks who is looking, where the gateway wants to know, and shows what everybody may see until then.
 
-import { make, put, say } from "./dom.js";
+import { make, put, putProse, say } from "./dom.js";
 import { index, onMain, useCredential } from "./gateway.js";
 import { count, spoken } from "./words.js";
 
 const place = document.getElementById("sign-in");
 
-/** Asks for a key or a token; `tried` is called once there is one. `refused`: 401, or 403 for one that may not look. */
+/**
+ * Asks for a key or a token; `tried` is called once there is one. `refused`: 401, or 403 for one that may not look. What the
+ * gateway tells whoever it is all the same, if anything.
+ */
 export async function ask(refused, wasShown, tried) {
   if (!place.firstChild) place.append(formOf(tried));
   const why = place.querySelector("#refused");
   const input = place.querySelector("input");
   const text = reason(refused, wasShown);
-  put(why, text);
+  putProse(why, text);
   if (text) {
     input.setAttribute("aria-invalid", "true");
     input.select();
   }
-  await showPublic();
+  return showPublic();
 }
 
 /** Takes the form away: whoever it is may look. */
@@ -51,7 +54,7 @@ function formOf(tried) {
     event.preventDefault();
     const credential = input.value.trim();
     if (!credential) return input.focus();
-    put(form.querySelector("#refused"), "");
+    putProse(form.querySelector("#refused"), "");
     input.removeAttribute("aria-invalid");
     useCredential(credential);
     tried();
@@ -62,11 +65,12 @@ function formOf(tried) {
 async function showPublic() {
   const told = await index().catch(() => null);
   const section = place.querySelector(".public");
-  if (!section || !told) return;
+  if (!section || !told) return null;
   const rows = told.servers.map((server) => {
     const tools = server.tools === undefined ? "" : ` · ${count(server.tools, "tool")}`;
     return make("li", {}, make("a", { href: onMain(server.prefix) }, server.name), make("span", { class: "quiet" }, ` ${spoken(server.state)}${tools}`));
   });
   section.hidden = false;
   section.replaceChildren(make("h2", {}, "Servers you may use"), rows.length > 0 ? make("ul", {}, ...rows) : make("p", { class: "quiet" }, "None without a key."));
+  return told;
 }

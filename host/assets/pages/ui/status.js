@@ -108,7 +108,8 @@ async function refuse(code) {
   const wasShown = hasCredential();
   // What nobody knows is good for nothing else either.
   if (code === 401) useCredential("");
-  await ask(code, wasShown, look);
+  const open = await ask(code, wasShown, look);
+  links({ pages: { main: open?.pages ?? [] } });
 }
 
 function lost(error) {

@@ -69,10 +69,11 @@ function build(view) {
   view.send = make("button", { class: isDangerous ? "primary danger" : "primary" }, isDangerous ? "Call, it may destroy" : "Call");
   view.cancel = make("button", { type: "button", hidden: true }, "Cancel");
   view.toggle = make("button", { type: "button", class: "small", "aria-pressed": "false" }, "Edit as JSON");
-  const curl = copyButton(`a curl line for ${tool.name}`, () => curlOf(view), "Copy as curl");
+  const curl = copyButton(tool.name, () => curlOf(view), "Copy as curl");
   view.changed = changedNotice(view);
   view.result = make("div", { class: "result" });
-  if (tool.description) form.append(make("p", { class: "about", text: tool.description }));
+  // What is said above already is not said again.
+  if (tool.description && tool.description !== view.title.textContent) form.append(make("p", { class: "about", text: tool.description }));
   form.append(view.changed);
   if (fields.fields.length === 0) fields.node.append(make("p", { class: "quiet" }, "It takes no arguments that its schema names."));
   form.append(fields.node, view.json.node, make("div", { class: "actions" }, view.send, view.cancel, view.toggle, curl));
