@@ -118,7 +118,7 @@ pub(super) struct PluginsTable {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct AdminTable {
-    /// An address of its own for /admin, /metrics, /healthz, /livez and /readyz. Empty: they are on the main listener.
+    /// An address of its own for the status page, /admin, /metrics, /healthz, /livez and /readyz. Empty: they are on the main listener.
     #[schemars(extend("examples" = ["127.0.0.1:9000"]))]
     pub(super) listen: String,
 }

@@ -354,7 +354,7 @@ impl Plugins {
 /// Where a running gateway is looked after.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Admin {
-    /// Where `/admin`, `/metrics` and the probes are, if not on the main listener.
+    /// Where the status page, `/admin`, `/metrics` and the probes are, if not on the main listener.
     pub listen: Option<SocketAddr>,
 }
 

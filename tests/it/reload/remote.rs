@@ -331,7 +331,7 @@ async fn an_address_for_operators_has_their_pages_and_nothing_else() {
     assert_snapshot!(check(&gateway, "/greet/tools", &nothing).await, @r#"
     404 unknown_path: Unknown path
     nothing is served at `/greet/tools`
-    available: ["/servers","/admin/reload","/healthz","/livez","/readyz","/metrics"]
+    available: ["/servers","/admin/status","/admin/reload","/healthz","/livez","/readyz","/metrics"]
     "#);
     // The verbs find it all the same.
     assert!(gateway.files().run(&["reload"]).starts_with("exit 0\n"));
