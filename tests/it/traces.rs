@@ -303,6 +303,24 @@ async fn calls_that_end_otherwise_say_how_and_so_do_the_spans_in_them() {
 }
 
 #[tokio::test]
+async fn what_the_log_leaves_out_is_in_the_trace_all_the_same() {
+    let collector = Collector::start().await;
+    let gateway = traced(&collector, &steps(), &[]).await;
+    let quiet = steps().replace("[log]", "[log]\nfilter = \"warn\"");
+    gateway.files().replace("gateway.toml", quiet);
+    let applied = r#"gateway_reloads_total{outcome="applied"} 1"#;
+    until("the log is quiet", async || gateway.get("/metrics").await.body.contains(applied)).await;
+    let mark = gateway.mark();
+    rest(&gateway, "steps", json!({}), &[]).await;
+    let all = collector.until("three spans", |all| all.spans.len() == 3).await;
+    let events = all.spans.iter().flat_map(|span| &span.events).map(|event| event.name.as_str());
+    assert_eq!(events.collect::<Vec<_>>(), ["odd, and gone over", "asked", "spawned", "looked up"]);
+    let logged = gateway.logged_since(mark);
+    let messages: Vec<_> = logged.iter().map(|event| event["message"].as_str().unwrap_or_default()).collect();
+    assert_eq!(messages, ["odd, and gone over"]);
+}
+
+#[tokio::test]
 async fn a_call_whose_client_goes_away_says_so() {
     let collector = Collector::start().await;
     let gateway = traced(&collector, &steps(), &[]).await;
