@@ -133,6 +133,8 @@ async fn the_state_is_told_at_a_glance() {
           "calls_open": 0,
           "faults": {},
           "quarantines": 0,
+          "log_dropped": 0,
+          "floods_log": false,
           "title": "Greetings",
           "version": "0.1.0",
           "mcp": "http://127.0.0.1:8000/greet/mcp",
@@ -222,6 +224,16 @@ async fn what_goes_wrong_is_told_of_each_server() {
     "broken"  "failed"  "declined"  "server `broken`: the plugin declined to start: the licence ran out"  null
     "panics"  "quarantined"  "quarantined"  "2 faults in a row, the last `plugin_panicked`; a call is let through as a retry in 3600s"  {"plugin_panicked":2}
     "#);
+}
+
+#[tokio::test]
+async fn a_server_that_floods_the_log_is_told_as_that() {
+    let limited = server("floods_the_log", "floods_the_log") + "log_max_per_second = 5\n";
+    let gateway = Gateway::with_config(&(config(&[]) + &limited)).await;
+    gateway.post("/floods_the_log/tools/flood", r#"{"records":1000,"lines":0}"#).await;
+    let told = told(&gateway).await["servers"][0].clone();
+    assert_eq!(told["floods_log"], true, "{told}");
+    assert!(told["log_dropped"].as_u64().is_some_and(|lines| lines > 900), "{told}");
 }
 
 fn looker() -> Key {

@@ -5,7 +5,10 @@
 //! Fails: 401 and 403 as `/admin/reload`; that, and not every look, is recorded in the audit log.
 //! Never: arguments or answers of calls, values of gateway.toml that may be secret.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use axum::{
     Extension,
@@ -128,6 +131,8 @@ fn server(mounted: &Mounted, reload: Option<&Reload>, base: &str, shows: Shows) 
         told["calls_open"] = instance.calls_open().into();
         told["faults"] = faults(instance);
         told["quarantines"] = instance.health().quarantines().into();
+        told["log_dropped"] = instance.log_dropped().into();
+        told["floods_log"] = instance.floods_log(Instant::now()).into();
     }
     if let Mounted::Serving(mount) = mounted {
         offered(&mut told, mount, base, shows);

@@ -47,15 +47,19 @@ function server(server) {
     const text = `The plugin has taken no message for ${span(server.stalled_for_ms)}: a tool keeps all of its threads busy. Calls wait, and time out.`;
     about("stalled", { kind: "warn", title: `${server.name} is stalled`, text, next: "If it does not come back, the tool blocks: more `threads` help for a while, `spawn_blocking` in the plugin for good." });
   }
-  if (server.log_dropped > 0) {
-    const text = `${count(server.log_dropped, "line")} of its log were dropped: it writes more than the gateway takes.`;
-    about("floods", { kind: "warn", title: `${server.name} floods the log`, text, next: "Raise the level of its log until that is found." });
-  }
+  if (server.floods_log) matters.push(flood(server));
   if (server.refused) {
     const text = server.refused.reason;
     about("refused", { kind: "warn", title: `A newer ${server.name} is on the disk, but not served`, text, next: "What served before goes on. The gateway looks again when the file changes, or on `gateway reload`." });
   }
   return matters;
+}
+
+/** Once it is over it is a fact among others of the server. */
+function flood({ name, log_dropped: lines }) {
+  const text = `${count(lines, "line")} of its log were dropped since it was loaded: it writes more than the gateway takes.`;
+  const next = "See what it says so often; until that is mended, let it log less: `[log] filter`, or more at once: `log_max_per_second`.";
+  return { key: `${name} floods`, kind: "warn", title: `${name} floods the log`, text, next, server: name };
 }
 
 /** Without the name, which is above it already. */

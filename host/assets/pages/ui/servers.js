@@ -119,6 +119,7 @@ function factsOf(server) {
     { name: "Calls open", shown: server.calls_open === undefined ? undefined : String(server.calls_open) },
     { name: "Faults", shown: faults || undefined },
     { name: "Quarantines", shown: server.quarantines > 0 ? String(server.quarantines) : undefined },
+    { name: "Log lines dropped", shown: server.log_dropped > 0 ? String(server.log_dropped) : undefined },
     { name: "Takes no messages for", shown: server.stalled_for_ms > 0 ? span(server.stalled_for_ms) : undefined },
     { name: "Required", shown: server.required ? "yes: the gateway is not ready without it" : undefined },
     { name: "Callers show", shown: { nothing: undefined, key: "a key", token: "a token" }[server.shows] },
