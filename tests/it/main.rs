@@ -23,6 +23,7 @@ mod rounds;
 mod status;
 mod tls;
 mod traces;
+mod trouble;
 
 mod reload;
 

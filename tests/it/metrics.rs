@@ -381,7 +381,7 @@ async fn who_was_let_in_and_who_was_not_is_told_by_what_they_have_shown() {
     let decisions = told.lines().filter(|line| line.starts_with("gateway_auth_decisions_total{"));
     assert_snapshot!(decisions.filter(|line| !line.ends_with(" 0")).collect::<Vec<_>>().join("\n"), @r#"
     gateway_auth_decisions_total{credential="none",decision="unauthorized"} 1
-    gateway_auth_decisions_total{credential="key",decision="allowed"} 1
+    gateway_auth_decisions_total{credential="key",decision="allowed"} 2
     gateway_auth_decisions_total{credential="key",decision="unauthorized"} 1
     gateway_auth_decisions_total{credential="key",decision="forbidden"} 1
     gateway_auth_decisions_total{credential="token",decision="unauthorized"} 1

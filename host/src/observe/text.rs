@@ -109,7 +109,9 @@ impl Text {
         line.put(Look::Plain, " ");
         line.put(look, format_args!("{:5}", lines::level(*metadata.level())));
         line.put(Look::Plain, " ");
-        if self.message == "call finished" && self.fields.iter().any(|(name, _)| name == "outcome") {
+        if matches!(&*self.message, "call finished" | "call refused")
+            && self.fields.iter().any(|(name, _)| name == "outcome")
+        {
             self.call(&mut line);
         } else if metadata.target() == PLUGIN {
             self.plugin(&mut line);

@@ -138,6 +138,9 @@ impl Visitor {
     /// Whether it has one of `scopes`.
     pub(super) fn require(&self, scopes: &[&str]) -> Result<(), Problem> {
         if scopes.iter().any(|scope| self.principal.has(scope)) {
+            if self.served.authority.is_on() {
+                self.served.tickets.seen().decisions.allowed(self.principal.known_by());
+            }
             return Ok(());
         }
         let resource = Resource::gateway(scopes.first().copied().unwrap_or_default());

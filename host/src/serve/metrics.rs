@@ -64,13 +64,14 @@ async fn told(gateway: Arc<Gateway>, headers: &HeaderMap) -> Response {
     registry.register_collector(Box::new(Recorded(gateway.clone())));
     registry.register_collector(Box::new(Told(gateway)));
     registry.register_collector(Box::new(Process));
-    let mut told = String::new();
-    encode(&mut told, &registry).expect("writing into a `String` cannot fail");
-    let (media_type, body) = if prefers_open_metrics(headers) {
-        (OPEN_METRICS, told)
-    } else {
-        (TEXT, text::of_open_metrics(&told))
-    };
+    let is_open_metrics = prefers_open_metrics(headers);
+    // Of a thousand tools these are megabytes, and /proc is read for it: calls are not to wait for that.
+    let telling = tokio::task::spawn_blocking(move || {
+        let mut told = String::new();
+        encode(&mut told, &registry).expect("writing into a `String` cannot fail");
+        if is_open_metrics { (OPEN_METRICS, told) } else { (TEXT, text::of_open_metrics(&told)) }
+    });
+    let (media_type, body) = telling.await.expect("it does not panic, and is not cancelled");
     let mut response = Response::new(Body::from(body));
     response.headers_mut().insert(header::CONTENT_TYPE, media_type);
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));

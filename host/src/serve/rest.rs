@@ -13,7 +13,7 @@ use super::{
     Gateway,
     asked::RequestId,
     body,
-    call::{self, ReplyParts, ToolCall, ToolReply},
+    call::{self, CallOutcome, ReplyParts, ToolCall, ToolReply},
     caller::Caller,
     held::held,
     problem::Problem,
@@ -39,22 +39,29 @@ pub(super) async fn answer(
 ) -> Result<Response, Problem> {
     let open = gateway.begin_call()?;
     let tool = percent_decode_str(tool).decode_utf8_lossy();
-    let arguments = if mount.tool(&tool).is_some() || mount.manifest.is_dynamic("tools/list") {
-        arguments(gateway, &tool, parts, body).await?
-    } else {
-        // What is wrong with the body of a call that cannot be made helps nobody; `start` says what is wrong with it.
-        Bytes::from_static(b"{}")
-    };
     let request_id = parts.extensions.get().cloned().unwrap_or_else(|| RequestId::of(&parts.headers));
     let wanted = Wanted {
         server: &mount.instance.entry().name,
         method: "tools/call",
         subject: &tool,
-        arguments: &arguments,
+        arguments: b"",
         door: "rest",
         request_id: &request_id,
         incoming: &Incoming::of_http(&parts.headers),
     };
+    let arguments = if mount.tool(&tool).is_some() || mount.manifest.is_dynamic("tools/list") {
+        arguments(gateway, &tool, parts, body).await.inspect_err(|problem| {
+            let outcome = match problem.code() {
+                ProblemCode::MalformedJson => CallOutcome::MalformedJson,
+                _ => CallOutcome::InvalidRequest,
+            };
+            gateway.served().tickets.refuse(caller, wanted, outcome);
+        })?
+    } else {
+        // What is wrong with the body of a call that cannot be made helps nobody; `start` says what is wrong with it.
+        Bytes::from_static(b"{}")
+    };
+    let wanted = Wanted { arguments: &arguments, ..wanted };
     let ticket = gateway.served().tickets.issue(caller, wanted)?;
     let rates = ticket.rates();
     let running = call::start(

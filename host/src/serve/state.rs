@@ -159,9 +159,9 @@ impl Gateway {
         &self.seen
     }
 
-    /// The counts of a server; `None`: it is configured no more.
+    /// The counts of a server; `None`: it is configured no more, or nothing is counted.
     pub(super) fn tally_of(&self, entry: &ServerEntry) -> Option<Arc<ServerTally>> {
-        self.seen.tally.of(&entry.name)
+        self.served().settings.counts_calls.then(|| self.seen.tally.of(&entry.name))?
     }
 
     /// When it was started.

@@ -22,7 +22,7 @@ use super::{
     call::CallOutcome,
     caller::Caller,
     limit::{About, Gate, GatePass, Passed, RateHeaders, Rates},
-    seen::{Late, Open, Seen},
+    seen::{Late, Open, SUBJECT_MAX, Seen},
     served::Settings,
 };
 use crate::{
@@ -80,6 +80,13 @@ pub(super) struct Ticket {
     counted: Option<Open>,
 }
 
+/// A call of which it is not decided yet whether there is leave for it.
+struct Begun {
+    about: Recorded,
+    trace: CallTrace,
+    counted: Option<Open>,
+}
+
 /// What is recorded of a call, however it ends.
 #[derive(Debug)]
 struct Recorded {
@@ -122,25 +129,14 @@ impl Tickets {
         self.by_server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leave for `caller` to make a call. What is refused is recorded too.
+    /// Leave for `caller` to make a call. What is refused is noted too.
     pub(super) fn issue(&self, caller: &Caller, wanted: Wanted<'_>) -> Result<Ticket, Problem> {
-        let mut trace = begun(caller, &wanted);
-        let about = Recorded {
-            server: wanted.server.clone(),
-            method: wanted.method,
-            subject: wanted.subject.to_owned(),
-            arguments: self.audit.is_on().then(|| Digest::of(wanted.arguments)),
-            door: wanted.door,
-            request_id: wanted.request_id.clone(),
-            trace: trace.id(),
-        };
-        let counted = self.counted(&about);
+        let begun = self.begin(caller, &wanted);
         let (rates, places) = match self.pass(caller, &wanted) {
             Ok(passed) => passed,
             Err((outcome, problem)) => {
-                trace.end(outcome.word());
-                self.record(&about.line(caller, Event::Refused, outcome.word()));
-                self.seen.ended(counted, outcome, None, about.late(caller, outcome, Duration::ZERO));
+                self.record(&begun.about.line(caller, Event::Refused, outcome.word()));
+                self.refused(caller, begun, outcome);
                 return Err(problem);
             }
         };
@@ -149,9 +145,7 @@ impl Tickets {
             Err(_) if self.audit.is_required() => {
                 // The refusal cannot be recorded either; once the file is written again it tells of it.
                 self.audit.count_lost();
-                let outcome = CallOutcome::AuditUnavailable;
-                trace.end(outcome.word());
-                self.seen.ended(counted, outcome, None, about.late(caller, outcome, Duration::ZERO));
+                self.refused(caller, begun, CallOutcome::AuditUnavailable);
                 let detail = "the call was not made, because it cannot be recorded at the moment";
                 return Err(Problem::new(ProblemCode::AuditUnavailable, detail).retry_after(5));
             }
@@ -161,7 +155,36 @@ impl Tickets {
             }
         };
         let (caller, seen) = (caller.clone(), self.seen.clone());
+        let Begun { about, trace, counted } = begun;
         Ok(Ticket { caller, trace, rates, about: Some(about), slot, places: Some(places), seen, counted })
+    }
+
+    /// Notes a call that was refused before there could be leave for it: what was to be its arguments is not.
+    pub(super) fn refuse(&self, caller: &Caller, wanted: Wanted<'_>, outcome: CallOutcome) {
+        let begun = self.begin(caller, &wanted);
+        self.record(&begun.about.line(caller, Event::Refused, outcome.word()));
+        self.refused(caller, begun, outcome);
+    }
+
+    fn begin(&self, caller: &Caller, wanted: &Wanted<'_>) -> Begun {
+        let trace = traced(caller, wanted);
+        let about = Recorded {
+            server: wanted.server.clone(),
+            method: wanted.method,
+            subject: wanted.subject.to_owned(),
+            arguments: self.audit.is_on().then(|| Digest::of(wanted.arguments)),
+            door: wanted.door,
+            request_id: wanted.request_id.clone(),
+            trace: trace.id(),
+        };
+        Begun { counted: self.counted(&about), about, trace }
+    }
+
+    fn refused(&self, caller: &Caller, begun: Begun, outcome: CallOutcome) {
+        let Begun { about, mut trace, counted } = begun;
+        trace.end(outcome.word());
+        about.say_refused(caller, outcome);
+        self.seen.ended(counted, outcome, None, about.late(caller, outcome, Duration::ZERO));
     }
 
     /// The limits beside rates, each with how often there was room and how often not.
@@ -173,6 +196,11 @@ impl Tickets {
     /// Every rate by name, with how often it has let a call through and how often not.
     pub(super) fn rates(&self) -> impl Iterator<Item = (&str, [u64; 2])> {
         self.rates.decided()
+    }
+
+    /// Where calls are noted.
+    pub(super) fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     fn decide(&self, at: usize, has_room: bool) {
@@ -242,7 +270,7 @@ impl Tickets {
 }
 
 /// The call's span, which tells of a refusal too.
-fn begun(caller: &Caller, wanted: &Wanted<'_>) -> CallTrace {
+fn traced(caller: &Caller, wanted: &Wanted<'_>) -> CallTrace {
     let mut trace = CallTrace::begin(wanted.incoming, wanted.method);
     trace.about(|about| {
         about.server = wanted.server.to_string();
@@ -276,6 +304,24 @@ impl Recorded {
         }
     }
 
+    /// The line of a call that was refused, as `call finished` is of one that was made.
+    fn say_refused(&self, caller: &Caller, outcome: CallOutcome) {
+        let line = self.line(caller, Event::Refused, outcome.word());
+        let cut = |text: &'_ str| text[..text.floor_char_boundary(SUBJECT_MAX)].to_owned();
+        tracing::info!(
+            server = line.server,
+            tool = line.tool.map(cut),
+            method = line.method.filter(|_| line.tool.is_none()),
+            subject = line.subject.map(cut),
+            door = line.door,
+            outcome = line.outcome,
+            principal = caller.principal.is_named().then_some(line.principal),
+            request_id = line.request_id,
+            trace_id = line.trace_id.map(tracing::field::display),
+            "call refused"
+        );
+    }
+
     /// The same for whoever looks at the calls of late.
     fn late(self, caller: &Caller, outcome: CallOutcome, elapsed: Duration) -> Late {
         let Self { server, method, subject, door, request_id, trace: trace_id, .. } = self;
@@ -304,17 +350,12 @@ impl Ticket {
         drop(self.places.take());
     }
 
-    /// Records how the call ended.
-    pub(super) fn record(&mut self, outcome: CallOutcome, elapsed: Duration) {
-        self.end(Event::Call, outcome, elapsed);
-    }
-
-    fn end(&mut self, event: Event, outcome: CallOutcome, elapsed: Duration) {
+    /// Records how the call ended, after which time. `took`: how much of that was the plugin's; `None`: it went on as a task.
+    pub(super) fn record(&mut self, outcome: CallOutcome, elapsed: Duration, took: Option<Duration>) {
         let Some(about) = self.about.take() else { return };
         if let Some(slot) = self.slot.take() {
-            slot.write(&Line { elapsed, ..about.line(&self.caller, event, outcome.word()) });
+            slot.write(&Line { elapsed, ..about.line(&self.caller, Event::Call, outcome.word()) });
         }
-        let took = (event == Event::Call).then_some(elapsed);
         self.seen.ended(self.counted.take(), outcome, took, about.late(&self.caller, outcome, elapsed));
     }
 }
@@ -322,8 +363,15 @@ impl Ticket {
 /// What has got leave and is no call after all has been refused behind the door: its parameters or its headers were wrong.
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.trace.end(CallOutcome::InvalidRequest.word());
-        self.end(Event::Refused, CallOutcome::InvalidRequest, Duration::ZERO);
+        let Some(about) = self.about.take() else { return };
+        let outcome = CallOutcome::InvalidRequest;
+        self.trace.end(outcome.word());
+        if let Some(slot) = self.slot.take() {
+            slot.write(&about.line(&self.caller, Event::Refused, outcome.word()));
+        }
+        about.say_refused(&self.caller, outcome);
+        let late = about.late(&self.caller, outcome, Duration::ZERO);
+        self.seen.ended(self.counted.take(), outcome, None, late);
     }
 }
 

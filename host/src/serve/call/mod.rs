@@ -321,7 +321,9 @@ impl RunningCall {
     pub fn answer(&mut self, key: &str, answer: &ClientAnswer) {
         self.asked.0 = self.asked.0.saturating_sub(1);
         if self.asked.0 == 0 {
-            self.deadline = self.deadline.map(|limit| limit + self.asked.1.elapsed());
+            let waited = self.asked.1.elapsed();
+            self.deadline = self.deadline.map(|limit| limit + waited);
+            self.record.waited += waited;
         }
         self.call.answer(key, answer);
     }

@@ -2,7 +2,7 @@
 
 /// How a call ended: the `outcome` of log lines, of the audit log and of metrics. Where it is an error it is also the `code` of
 /// the problem that the caller gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CallOutcome {
     /// The plugin gave a result.
     Ok,

@@ -27,6 +27,10 @@ pub(super) struct Record {
     ticket: Option<Box<Ticket>>,
     /// `None`: it was refused.
     pass: Option<Pass>,
+    /// For how long it waited for its client: that time is not the plugin's.
+    pub(super) waited: Duration,
+    /// Whether it went on as a task, which takes as long as it likes.
+    is_task: bool,
     /// Whether the plugin ever saw it.
     pub(super) taken: Taken,
     pub(super) trace: CallTrace,
@@ -55,6 +59,8 @@ impl Record {
             request_id: facts.request_id.clone(),
             began: Some(Instant::now()),
             pass: None,
+            waited: Duration::ZERO,
+            is_task: false,
             taken: Taken::Yes,
             trace,
         }
@@ -72,6 +78,7 @@ impl Record {
 
     /// The call goes on as a task: those have a limit of their own, and may take a day.
     pub(super) fn became_task(&mut self) {
+        self.is_task = true;
         if let Some(ticket) = &mut self.ticket {
             ticket.release_places();
         }
@@ -149,7 +156,8 @@ impl Record {
         let elapsed_ms = elapsed.as_micros() as f64 / 1000.0;
         let mut ticket = self.ticket.take();
         if let Some(ticket) = &mut ticket {
-            ticket.record(outcome, elapsed);
+            let took = (!self.is_task).then(|| elapsed.saturating_sub(self.waited));
+            ticket.record(outcome, elapsed, took);
         }
         let outcome = outcome.word();
         let trace_id = self.trace.id().map(tracing::field::display);
@@ -160,35 +168,22 @@ impl Record {
         let (server, subject, door, request_id) = (self.server(), &self.tool, self.door, &self.request_id);
         // Said only of a call that never got to the plugin, which is busy with something else.
         let taken = (self.taken == Taken::No).then_some(false);
-        if self.method.is_empty() {
-            tracing::info!(
-                server,
-                tool = subject,
-                door,
-                outcome,
-                principal,
-                taken,
-                elapsed_ms,
-                request_id,
-                trace_id,
-                "call finished"
-            );
-        } else {
-            let method = self.method;
-            tracing::info!(
-                server,
-                method,
-                subject,
-                door,
-                outcome,
-                principal,
-                taken,
-                elapsed_ms,
-                request_id,
-                trace_id,
-                "call finished"
-            );
-        }
+        // An empty method is `tools/call`, and goes without saying.
+        let is_tool = self.method.is_empty();
+        tracing::info!(
+            server,
+            tool = is_tool.then_some(subject),
+            method = (!is_tool).then_some(self.method),
+            subject = (!is_tool).then_some(subject),
+            door,
+            outcome,
+            principal,
+            taken,
+            elapsed_ms,
+            request_id,
+            trace_id,
+            "call finished"
+        );
     }
 
     fn give_back(&mut self, verdict: Verdict) {

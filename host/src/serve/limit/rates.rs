@@ -76,8 +76,15 @@ struct Limit<C: Clock> {
     began: C::Instant,
     /// When keys were last forgotten, in nanoseconds since it began.
     swept: AtomicU64,
-    /// Calls that it has let through, and that it has not.
+    /// Calls by [`Decision`].
     decided: [AtomicU64; 2],
+}
+
+/// What a limit has decided of a call: allowed, if none of the others has refused it.
+#[derive(Debug, Clone, Copy)]
+enum Decision {
+    Allowed,
+    Refused,
 }
 
 /// Whose calls are counted together.
@@ -139,7 +146,14 @@ impl<C: Clock + Clone> Rates<C> {
             };
             standings.push(Standing { policy: limit.policy.clone(), remaining, more_in });
         }
-        let Some((limit, retry_after)) = longest else { return Ok(Passed(standings)) };
+        let Some((limit, retry_after)) = longest else {
+            about().for_each(|limit| limit.decide(Decision::Allowed));
+            return Ok(Passed(standings));
+        };
+        about()
+            .enumerate()
+            .filter(|(at, _)| refused.contains(at))
+            .for_each(|(_, limit)| limit.decide(Decision::Refused));
         let taken = about().zip(&mut standings).enumerate().filter(|(at, _)| !refused.contains(at));
         for (_, (limit, standing)) in taken {
             limit.states.give_back(limit.key(call), limit.interval.into());
@@ -170,6 +184,10 @@ impl<C: Clock> Limit<C> {
         }
     }
 
+    fn decide(&self, decision: Decision) {
+        self.decided[decision as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     fn is_about(&self, call: &About<'_>) -> bool {
         let RateLimit { servers, tools, .. } = &self.policy.limit;
         (servers.is_empty() || servers.iter().any(|server| server.as_str() == call.server))
@@ -193,9 +211,7 @@ impl<C: Clock> Limit<C> {
     /// How many calls of `key` would still be let through after this one, or how long it has to wait.
     fn take(&self, key: u64) -> Result<u32, Duration> {
         self.sweep_if_due();
-        let checked = self.limiter.check_key(&key);
-        self.decided[usize::from(checked.is_err())].fetch_add(1, Ordering::Relaxed);
-        match checked {
+        match self.limiter.check_key(&key) {
             Ok(left) => Ok(left.remaining_burst_capacity()),
             Err(not_until) => Err(not_until.wait_time_from(self.limiter.clock().now())),
         }

@@ -18,7 +18,7 @@ use std::{
 pub(super) use self::{
     decisions::Decisions,
     durations::{BOUNDS, Counted},
-    recent::{Late, Recent},
+    recent::{Late, Recent, SUBJECT_MAX},
     statuses::Statuses,
     tally::{Open, Series, ServerTally, Tally},
 };

@@ -72,8 +72,10 @@ pub(in crate::serve) struct Tally(ArcSwap<HashMap<ServerName, Arc<ServerTally>>>
 #[derive(Debug, Default)]
 pub(in crate::serve) struct ServerTally {
     tools: ArcSwap<HashMap<Box<str>, Arc<Series>>>,
-    /// Calls of tools that are not there, or of which only the plugin knows.
-    others: Arc<Series>,
+    /// Calls of tools that are not there.
+    unknown: Arc<Series>,
+    /// Calls of tools of which only the plugin knows whether they are there.
+    dynamic: Arc<Series>,
     /// Whether the plugin makes its list of tools call by call.
     is_dynamic: AtomicBool,
     /// Calls of the plugin by other methods, each at the place that it has in [`METHODS`].
@@ -127,7 +129,8 @@ impl ServerTally {
     /// Where a call by `method` is counted; `subject` is the tool's name.
     fn series(&self, method: &str, subject: &str) -> Arc<Series> {
         if method == "tools/call" {
-            return self.tools.load().get(subject).unwrap_or(&self.others).clone();
+            let others = if self.is_dynamic.load(Relaxed) { &self.dynamic } else { &self.unknown };
+            return self.tools.load().get(subject).unwrap_or(others).clone();
         }
         self.methods[place(Some(method))].get_or_init(Arc::default).clone()
     }
@@ -163,10 +166,11 @@ impl ServerTally {
         let mut tools: Vec<_> =
             self.tools.load().iter().map(|(name, series)| (name.clone(), series.clone())).collect();
         tools.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        let others = if self.is_dynamic.load(Relaxed) { DYNAMIC } else { UNKNOWN };
-        // No series is told twice, should a plugin ever have a tool of that name.
-        if !self.others.is_unused() && tools.iter().all(|(name, _)| **name != *others) {
-            tools.push((others.into(), self.others.clone()));
+        for (name, series) in [(UNKNOWN, &self.unknown), (DYNAMIC, &self.dynamic)] {
+            // No series is told twice, should a plugin ever have a tool of that name.
+            if !series.is_unused() && tools.iter().all(|(tool, _)| **tool != *name) {
+                tools.push((name.into(), series.clone()));
+            }
         }
         tools
     }
