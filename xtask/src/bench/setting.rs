@@ -39,7 +39,7 @@ enum Part {
     Log,
     /// Counted and timed, by server and tool.
     Metrics,
-    /// A span, sent to where it is thrown away.
+    /// A span and a duration of OpenTelemetry, sent to where they are thrown away.
     Traces(Sampled),
 }
 
@@ -83,7 +83,7 @@ impl Setting {
         self.parts.contains(&Part::Log)
     }
 
-    /// The variables of OpenTelemetry, for spans that go to `sink`.
+    /// The variables of OpenTelemetry, for what goes to `sink`.
     pub(super) fn variables<'a>(&self, sink: &'a str) -> Vec<(&'static str, &'a str)> {
         let traces = self.parts.iter().find_map(|part| match part {
             Part::Traces(sampled) => Some(sampled),

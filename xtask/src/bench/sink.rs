@@ -1,4 +1,4 @@
-//! Where spans go: the tests' `otlp_sink`, which takes whatever it is sent, and keeps nothing.
+//! Where spans and durations go: the tests' `otlp_sink`, which takes whatever it is sent, and keeps nothing.
 
 use std::{
     io::{BufRead, BufReader},
@@ -23,7 +23,7 @@ impl Sink {
         let said = BufReader::new(child.stdout.take().expect("stdout was asked for as a pipe"));
         let mut sink = Self { child, url: String::new() };
         let url = said.lines().next().and_then(std::result::Result::ok);
-        sink.url = url.ok_or_else(|| Failure::Work("the sink of spans has ended".into()))?;
+        sink.url = url.ok_or_else(|| Failure::Work("`otlp_sink` has ended".into()))?;
         Ok(sink)
     }
 
