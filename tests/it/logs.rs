@@ -178,3 +178,24 @@ async fn without_a_limit_all_is_logged_but_no_line_is_endless() {
     let longest = log.iter().filter_map(|event| event["message"].as_str()).map(str::len).max();
     assert_eq!(longest, Some(64 << 10));
 }
+
+#[tokio::test]
+async fn why_a_plugin_ends_the_process_is_told_where_nothing_else_of_it_is() {
+    const WHY: &str = "fatal runtime error: thread local panicked on drop, aborting";
+    let end = async |filter: &str, is_told: &dyn Fn(&Value) -> bool| {
+        let text = config(&["ends_the_process"]).replace("[log]", &format!("[log]\nfilter = \"{filter}\""));
+        let gateway = Gateway::with_config(&text).await;
+        let request = Request::post("/ends_the_process/tools/end").header("content-type", "application/json");
+        let arguments = json!({ "how": "panic_in_thread_local" }).to_string();
+        let answer = gateway.send(request.body(arguments).expect("a request")).await;
+        assert!(answer.is_err(), "{answer:?}");
+        let (_, log) = gateway.ended().await;
+        assert_eq!(log.iter().filter(|line| is_told(line)).count(), 1, "{log:#?}");
+    };
+    end("info,gateway::plugin=error", &|line| {
+        (&line["level"], &line["server"], &line["message"])
+            == (&json!("ERROR"), &json!("ends_the_process"), &json!(WHY))
+    })
+    .await;
+    end("info,gateway::plugin=off", &|line| line.to_string().contains(WHY)).await;
+}

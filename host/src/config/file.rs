@@ -181,8 +181,8 @@ pub(super) struct ServerTable {
     /// Heap of the plugin, in bytes, from which on the log warns, once for each doubling; 0: never.
     #[serde(default = "ServerTable::heap_warn_bytes")]
     pub(super) heap_warn_bytes: u64,
-    /// Most records of the plugin that are logged in a second, lines that it prints among them; what is beyond is dropped, and
-    /// counted. 0: no limit.
+    /// Most records of the plugin that are logged in a second, lines that it prints among them, a long one counted once for
+    /// each 4 KiB; what is beyond is dropped, and counted. 0: no limit.
     #[serde(default = "ServerTable::log_max_per_second")]
     #[schemars(range(max = 1_000_000))]
     pub(super) log_max_per_second: u32,

@@ -97,6 +97,21 @@ pub struct CallOptions {
     pub answers: BTreeMap<String, ClientAnswer>,
 }
 
+/// What the log says of a call beside its server. All that is kept of one that the plugin may never let go of.
+#[derive(Debug, Clone)]
+pub(super) struct About {
+    pub(super) method: &'static str,
+    pub(super) subject: String,
+    pub(super) request_id: String,
+}
+
+impl About {
+    pub(super) fn of(options: &CallOptions) -> Self {
+        let CallOptions { method, subject, facts, .. } = options;
+        Self { method, subject: subject.clone(), request_id: facts.request_id.clone() }
+    }
+}
+
 /// Whether a call may go on as a task.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub enum Tasks {

@@ -1,6 +1,6 @@
 //! How much one server may log: one that logs without end is not to take the log from the others.
 //!
-//! In:   each record, and what time it is.
+//! In:   each record, how long it is, and what time it is.
 //! Out:  whether it is logged, and now and then how many were not.
 //! Never: looks at a clock, or counts what nobody would have seen.
 
@@ -16,6 +16,8 @@ use std::{
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 /// A server that has dropped nothing for so long does not flood the log.
 const OVER_AFTER: Duration = Duration::from_secs(60);
+/// A longer record counts as several, one for each time that this goes into it, since it is bytes that fill a disk.
+const BYTES_OF_ONE: usize = 4096;
 /// Levels of records: error, warn, info, debug, trace.
 pub(super) const LEVELS: usize = 5;
 
@@ -59,19 +61,24 @@ impl Flood {
         self.bucket.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A record of `level`, 1 error to 5 trace, is to be logged.
-    pub(super) fn admit(&self, level: u32, now: Instant) -> Admission {
-        let admission = match self.max {
-            0 => Admission { is_logged: true, dropped: None },
-            max => self.lock().admit(f64::from(max), now),
-        };
-        if admission.is_logged {
-            let last = LEVELS as u32 - 1;
-            self.logged[level.saturating_sub(1).min(last) as usize].fetch_add(1, Relaxed);
-        } else {
-            self.dropped.fetch_add(1, Relaxed);
+    /// A record of `level`, 1 error to 5 trace, and of so many bytes is to be logged.
+    pub(super) fn admit(&self, level: u32, bytes: usize, now: Instant) -> Admission {
+        if self.max == 0 {
+            return self.count_only(level);
         }
+        let admission = self.lock().admit(self.max, bytes / BYTES_OF_ONE, now);
+        if admission.is_logged {
+            return Admission { dropped: admission.dropped, ..self.count_only(level) };
+        }
+        self.dropped.fetch_add(1, Relaxed);
         admission
+    }
+
+    /// A record that is logged whatever room there is.
+    pub(super) fn count_only(&self, level: u32) -> Admission {
+        let last = LEVELS as u32 - 1;
+        self.logged[level.saturating_sub(1).min(last) as usize].fetch_add(1, Relaxed);
+        Admission { is_logged: true, dropped: None }
     }
 
     /// The server has ended: how many were dropped that nobody has been told of.
@@ -96,12 +103,16 @@ impl Flood {
 }
 
 impl Bucket {
-    fn admit(&mut self, max: f64, now: Instant) -> Admission {
+    /// `takes`: for how many the record counts.
+    fn admit(&mut self, max: u32, takes: usize, now: Instant) -> Admission {
+        // One that counts for more than a second's worth has to wait for that, but not for ever.
+        let takes = f64::from(max.min(u32::try_from(takes).unwrap_or(u32::MAX)).max(1));
+        let max = f64::from(max);
         let room = self
             .last
             .map_or(max, |(room, at)| max.min(room + max * now.saturating_duration_since(at).as_secs_f64()));
-        let is_logged = room >= 1.0;
-        self.last = Some((if is_logged { room - 1.0 } else { room }, now));
+        let is_logged = room >= takes;
+        self.last = Some((if is_logged { room - takes } else { room }, now));
         if !is_logged {
             self.dropped = Some(now);
             self.untold += 1;
@@ -131,7 +142,11 @@ mod tests {
         }
 
         fn log(&self) -> Admission {
-            self.0.admit(3, self.1)
+            self.log_of(100)
+        }
+
+        fn log_of(&self, bytes: usize) -> Admission {
+            self.0.admit(3, bytes, self.1)
         }
 
         fn pass(&mut self, ms: u64) {
@@ -169,11 +184,22 @@ mod tests {
     }
 
     #[test]
+    fn a_long_record_counts_as_several_but_never_as_more_than_there_can_be() {
+        let mut log = Clocked::new(3);
+        assert_eq!([log.log_of(8191), log.log_of(8192)], [LOGGED, LOGGED]);
+        assert!(!log.log_of(0).is_logged, "nothing counts as one, too");
+        log.pass(1_000);
+        assert_eq!((log.log_of(usize::MAX).is_logged, log.log().is_logged), (true, false));
+        assert_eq!(log.0.count_only(1), LOGGED);
+        assert_eq!((log.0.logged(), log.0.dropped()), ([1, 0, 3, 0, 0], 2));
+    }
+
+    #[test]
     fn without_a_limit_all_is_logged() {
         let log = Clocked::new(0);
         assert!((0..10_000).all(|_| log.log() == LOGGED));
         for level in [0, 1, 5, 6, u32::MAX] {
-            log.0.admit(level, log.1);
+            log.0.admit(level, usize::MAX, log.1);
         }
         assert_eq!((log.0.logged(), log.0.is_on(log.1)), ([2, 0, 10_000, 0, 3], false));
     }

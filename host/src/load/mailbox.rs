@@ -27,7 +27,10 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::{
-    call::{Answer, AnswerStatus, CallOptions, CancelReason, ClientAnswer, Closed, OpenCall, Request, Taken},
+    call::{
+        About, Answer, AnswerStatus, CallOptions, CancelReason, ClientAnswer, Closed, OpenCall, Request,
+        Taken,
+    },
     census::Census,
     exchange::Exchange,
     flood::Flood,
@@ -122,23 +125,25 @@ impl Message {
 
 /// A call the plugin has not answered.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are awaited, and a box would cost each an allocation"
+)]
 enum Call {
     Awaited {
         options: CallOptions,
         exchange: Arc<Exchange>,
     },
     /// Nobody waits any more, but its future may still exist, and log something.
-    Cancelled {
-        options: CallOptions,
-    },
+    Cancelled(About),
 }
 
 impl Call {
     /// From now on nobody waits for it; who did, if somebody did.
     fn cancel(&mut self) -> Option<Arc<Exchange>> {
         let Self::Awaited { options, exchange } = self else { return None };
-        let (options, exchange) = (std::mem::take(options), exchange.clone());
-        *self = Self::Cancelled { options };
+        let (about, exchange) = (About::of(options), exchange.clone());
+        *self = Self::Cancelled(about);
         Some(exchange)
     }
 }

@@ -8,7 +8,7 @@ mod time;
 pub mod trace;
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write as _},
     sync::OnceLock,
 };
 
@@ -54,6 +54,27 @@ pub fn change_filter(log: &Log) {
     if let Some(set) = SET_FILTER.get() {
         set(filter(log));
     }
+}
+
+/// Whether the log has a place for what plugins log at that level, 1 error to 5 trace. Its most verbose level may be for others, or for traces.
+pub(crate) fn hears_plugins(level: u32) -> bool {
+    use tracing::{Level, enabled};
+    match level {
+        0 | 1 => enabled!(target: PLUGIN, Level::ERROR),
+        2 => enabled!(target: PLUGIN, Level::WARN),
+        3 => enabled!(target: PLUGIN, Level::INFO),
+        4 => enabled!(target: PLUGIN, Level::DEBUG),
+        _ => enabled!(target: PLUGIN, Level::TRACE),
+    }
+}
+
+/// Says why a plugin is about to end the process, where the log has no place for that.
+pub(crate) fn tell_last_words(server: &str, text: &str) {
+    let mut line = format!("server `{server}`: ").into_bytes();
+    lines::escape(&mut line, lines::Escape::Controls, text);
+    line.push(b'\n');
+    // Nobody can be told that stderr is gone.
+    let _ = io::stderr().write_all(&line);
 }
 
 /// The config step has parsed it already.

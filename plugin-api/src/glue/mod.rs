@@ -24,7 +24,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use abi_stable::std_types::{RSlice, RString, RVec};
@@ -93,6 +93,7 @@ where
         Err(payload) => (false, format!("panicked: {}", panic_text(payload))),
     };
     out.extend_from_copy_slice(text.as_bytes());
+    prints::flush_std();
     prints::flush(host);
     ok
 }
@@ -149,7 +150,12 @@ fn run<S: DeserializeOwned>(
         setup(settings).and_then(|plugin| runtime.block_on(serve(host, package, plugin)))
     }));
     // After a panic too: merely dropped, the runtime would wait for blocking work without a limit.
+    let stopping = Instant::now();
     runtime.shutdown_timeout(RUNTIME_STOP);
+    // Work that did not end may have stdout locked, for ever.
+    if stopping.elapsed() < RUNTIME_STOP {
+        prints::flush_std();
+    }
     served.unwrap_or_else(|payload| Err(Error::new(format!("panicked: {}", panic_text(payload)))))
 }
 

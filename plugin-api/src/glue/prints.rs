@@ -3,7 +3,8 @@
 //! In:   `write` and `writev` as everything linked into the plugin sees them (see `hooks`), std's `println!`, `eprintln!` and
 //! `dbg!` included. C's own `printf` is not: its buffer and its `write` are in libc.
 //! Out:  what goes to descriptor 1 or 2 is taken, line by line; all else is the real function's, as is everything before the
-//! host is known or while its log is off.
+//! host is known or while its log is off. A line at a level that nobody hears is nobody's, but for those that tell why the
+//! process is about to end.
 //! Never: allocates for text that is UTF-8, since std says in this way that memory has run out; or waits for a lock that its
 //! own thread has, since a signal's handler may print.
 //!
@@ -40,6 +41,19 @@ const PIECES_MAX: usize = 1024;
 static OUT: Stream = Stream::new("stdout", 3);
 static ERR: Stream = Stream::new("stderr", 2);
 
+/// What std prints to stderr right before it ends the process begins so. The host takes a record of stderr at level 1 for that,
+/// and does not drop it.
+const LAST_WORDS: [&[u8]; 4] = [
+    b"fatal runtime error",
+    b"memory allocation of ",
+    b"thread panicked while processing panic",
+    b"thread caused non-unwinding panic",
+];
+
+fn is_last_words(bytes: &[u8]) -> bool {
+    LAST_WORDS.iter().any(|begin| bytes.starts_with(begin))
+}
+
 thread_local! {
     // Const and without a destructor: it is there until the thread has ended.
     static IS_INSIDE: Cell<bool> = const { Cell::new(false) };
@@ -67,10 +81,12 @@ impl Stream {
         if IS_INSIDE.replace(true) {
             return;
         }
-        let is_heard = self.level <= log::max_level(host);
+        let heard = log::max_level(host);
         let mut say = |text: &str| {
-            if is_heard {
-                log::say(host, self.level, self.target, text);
+            let is_last = self.level == ERR.level && is_last_words(text.as_bytes());
+            let level = if is_last { 1 } else { self.level };
+            if level <= heard {
+                log::say(host, level, self.target, text);
             }
         };
         f(&mut self.line.lock().unwrap_or_else(PoisonError::into_inner), &mut say);
@@ -81,6 +97,10 @@ impl Stream {
 impl Line {
     /// Appends `bytes`, and logs each line that is whole by then.
     fn append(&mut self, mut bytes: &[u8], log: &mut dyn FnMut(&str)) {
+        // They are known by how their line begins, whatever was printed before.
+        if self.len > 0 && is_last_words(bytes) {
+            self.end(log);
+        }
         while !bytes.is_empty() {
             let end = bytes.iter().position(|byte| *byte == b'\n');
             let part = &bytes[..end.unwrap_or(bytes.len())];
@@ -129,10 +149,14 @@ pub(super) fn prepare() {
     PROCESS.store(process::id(), Relaxed);
 }
 
-/// Logs what was printed without a line's end. Nothing of the plugin prints any more, or it does so for nobody.
-pub(super) fn flush(host: &Host) {
+/// Has std hand over what it keeps of a line to stdout. Waits for whoever has locked stdout.
+pub(super) fn flush_std() {
     // It goes through `write`, which never fails where it is taken, and nobody is told where it is not.
     let _ = std::io::stdout().flush();
+}
+
+/// Logs what was printed without a line's end. Nothing of the plugin prints any more, or it does so for nobody.
+pub(super) fn flush(host: &Host) {
     for stream in [&OUT, &ERR] {
         stream.with(host, |line, log| line.end(log));
     }
@@ -238,6 +262,17 @@ mod tests {
         check(&["é".as_bytes().split_at(1).0, "é\n".as_bytes().split_at(1).1], &["é"]);
         check(&[b"a\xff\xc3b\n"], &["a\u{fffd}\u{fffd}b"]);
         check(&[], &[]);
+    }
+
+    #[test]
+    fn what_std_says_before_it_ends_the_process_is_a_line_of_its_own() {
+        check(
+            &[b"half a li", b"memory allocation of ", b"9", b" bytes failed\n"],
+            &["half a li", "memory allocation of 9 bytes failed"],
+        );
+        check(&[b"no fatal ", b"error\n"], &["no fatal error"]);
+        assert!(is_last_words(b"fatal runtime error: thread local panicked on drop, aborting"));
+        assert!(!is_last_words(b"fatal") && !is_last_words(b"thread 'main' panicked"));
     }
 
     #[test]

@@ -12,7 +12,6 @@ use std::{
     ffi::c_void,
     os::fd::AsRawFd,
     panic::{AssertUnwindSafe, catch_unwind},
-    ptr,
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
@@ -28,7 +27,7 @@ use tracing::level_filters::LevelFilter;
 use super::{Answer, Call, Mailbox, Notice, Queue, Stage, lock};
 use crate::{
     load::{
-        call::{Notifications, Tasks},
+        call::{About, Notifications, Tasks},
         exchange::{Exchange, Put},
         manifest::MANIFEST_MAX,
     },
@@ -164,7 +163,7 @@ extern "C" fn notify(context: *const c_void, call: u64, method: RStr<'_>, params
         return mailbox.notice(Notice::Notification { method: method.to_owned(), params });
     }
     match lock(&mailbox.calls).get(&call) {
-        None | Some(Call::Cancelled { .. }) => return abi::CLOSED,
+        None | Some(Call::Cancelled(_)) => return abi::CLOSED,
         Some(Call::Awaited { options, .. }) if options.notifications == Notifications::Dropped => {
             return abi::DROPPED;
         }
@@ -228,13 +227,12 @@ extern "C" fn dropped(context: *const c_void, call: u64) {
 
 extern "C" fn log(context: *const c_void, record: &LogRecord<'_>) {
     // A thread-local of the plugin may log while it is destroyed, and then those of our subscriber, which are
-    // not made for that, may be gone already. Its panic is told by the panic hook; the record is lost.
-    let _ = catch_unwind(AssertUnwindSafe(|| {
-        trace(of(context), record);
-        if record.kind == abi::LOG_EVENT {
-            pass_on(of(context), record);
-        }
-    }));
+    // not made for that, may be gone already. Its panic is told by the panic hook; the record is lost, but not to
+    // the trace as well.
+    if record.kind == abi::LOG_EVENT {
+        let _ = catch_unwind(AssertUnwindSafe(|| pass_on(of(context), record)));
+    }
+    let _ = catch_unwind(AssertUnwindSafe(|| trace(of(context), record)));
 }
 
 /// Has a record become part of its call's trace, if that is recorded.
@@ -266,11 +264,22 @@ fn trace(mailbox: &Mailbox, record: &LogRecord<'_>) {
 }
 
 fn pass_on(mailbox: &Mailbox, record: &LogRecord<'_>) {
-    // What nobody would see takes no room of what somebody would.
-    if record.level > max_level(ptr::null()) {
+    let server = mailbox.server.as_str();
+    let [from, message] = [record.target.as_str(), record.message.as_str()].map(cut);
+    // See `LAST_WORDS` of plugin-api: the process is about to end, and this is why.
+    let is_last = record.level == 1 && from == "stderr";
+    // What nobody would see takes no room of what somebody would, and is not counted as logged.
+    if !observe::hears_plugins(record.level) {
+        if is_last {
+            observe::tell_last_words(server, message);
+        }
         return;
     }
-    let admission = mailbox.flood.admit(record.level, Instant::now());
+    let now = Instant::now();
+    let admission = match is_last {
+        true => mailbox.flood.count_only(record.level),
+        false => mailbox.flood.admit(record.level, message.len() + record.fields.len().min(TEXT_MAX), now),
+    };
     if let Some(dropped) = admission.dropped {
         mailbox.warn_of_flood(dropped);
     }
@@ -278,20 +287,17 @@ fn pass_on(mailbox: &Mailbox, record: &LogRecord<'_>) {
         return;
     }
     let call = match lock(&mailbox.calls).get(&record.call) {
-        Some(Call::Awaited { options, .. } | Call::Cancelled { options }) => {
-            Some((options.method, options.subject.clone(), options.facts.request_id.clone()))
-        }
+        Some(Call::Awaited { options, .. }) => Some(About::of(options)),
+        Some(Call::Cancelled(about)) => Some(about.clone()),
         None => None,
     };
-    let request_id = call.as_ref().map(|(_, _, id)| &**id);
+    let request_id = call.as_ref().map(|about| &*about.request_id);
     // As in the line that tells the end of the call.
     let (tool, method, subject) = match &call {
-        None | Some(("", ..)) => (None, None, None),
-        Some(("tools/call", tool, _)) => (Some(&**tool), None, None),
-        Some((method, subject, _)) => (None, Some(*method), Some(&**subject)),
+        None | Some(About { method: "", .. }) => (None, None, None),
+        Some(About { method: "tools/call", subject, .. }) => (Some(&**subject), None, None),
+        Some(About { method, subject, .. }) => (None, Some(*method), Some(&**subject)),
     };
-    let server = mailbox.server.as_str();
-    let [from, message] = [record.target.as_str(), record.message.as_str()].map(cut);
     // What is cut is JSON no more, and then it is left out.
     let fields = record.fields.as_slice().get(..TEXT_MAX.min(record.fields.len())).unwrap_or_default();
     let fields = &*String::from_utf8_lossy(fields);
@@ -303,7 +309,7 @@ fn pass_on(mailbox: &Mailbox, record: &LogRecord<'_>) {
         };
     }
     match record.level {
-        1 => emit!(error),
+        0 | 1 => emit!(error),
         2 => emit!(warn),
         3 => emit!(info),
         4 => emit!(debug),

@@ -3,7 +3,8 @@
 use std::sync::mpsc::{Sender, channel};
 
 use abi_stable::std_types::{RSlice, RVec};
-use plugin_api::abi::Event;
+use plugin_api::abi::{Event, LogRecord};
+use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt as _};
 
 use super::*;
 use crate::{
@@ -178,4 +179,82 @@ fn the_oldest_message_that_nobody_takes_is_known() {
     peek(&mailbox);
     assert_eq!(mailbox.waits_since(), None);
     drop((first, second));
+}
+
+/// Counts the events of plugins.
+#[derive(Clone, Default)]
+struct Heard(Arc<AtomicU64>);
+
+impl<S: tracing::Subscriber> Layer<S> for Heard {
+    fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
+        if event.metadata().target() == crate::observe::PLUGIN {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+fn say(mailbox: &Arc<Mailbox>, level: u32, target: &str) {
+    let record = LogRecord {
+        size: size_of::<LogRecord<'_>>() as u32,
+        kind: abi::LOG_EVENT,
+        level,
+        line: 0,
+        call: 0,
+        span: 0,
+        parent: 0,
+        target: target.into(),
+        message: "said".into(),
+        fields: RSlice::from_slice(b"{}"),
+        file: "".into(),
+        reserved: [0; 4],
+    };
+    let host = mailbox.host();
+    (host.table.log())(host.context, &record);
+}
+
+#[test]
+fn what_nobody_would_see_takes_no_room_and_is_not_counted() {
+    let check = |filter: &str, level: u32, is_heard: bool| {
+        let (mailbox, heard) = (mailbox(), Heard::default());
+        let log = tracing_subscriber::registry().with(EnvFilter::new(filter)).with(heard.clone());
+        tracing::subscriber::with_default(log, || {
+            (0..ServerEntry::LOG_MAX_PER_SECOND * 2).for_each(|_| say(&mailbox, level, "a"));
+        });
+        let logged: u64 = mailbox.flood().logged().iter().sum();
+        assert_eq!(logged > 0, is_heard, "{level} under {filter}");
+        assert_eq!(heard.0.load(Relaxed), logged, "{level} under {filter}");
+        assert_eq!(mailbox.flood().dropped() > 0, is_heard, "{level} under {filter}");
+    };
+    check("info", 3, true);
+    check("info", 4, false);
+    // As they come where traces take more than the log does.
+    check("warn", 3, false);
+    check("warn", 2, true);
+    check("info,gateway::plugin=warn", 3, false);
+    check("error,gateway::plugin=info", 3, true);
+    check("off", 1, false);
+}
+
+#[test]
+fn why_the_process_ends_is_logged_whatever_room_there_is() {
+    let (mailbox, heard) = (mailbox(), Heard::default());
+    let log = tracing_subscriber::registry().with(EnvFilter::new("error")).with(heard.clone());
+    tracing::subscriber::with_default(log, || {
+        (0..ServerEntry::LOG_MAX_PER_SECOND * 2).for_each(|_| say(&mailbox, 1, "a"));
+        let before = heard.0.load(Relaxed);
+        assert!(mailbox.flood().dropped() > 0);
+        say(&mailbox, 1, "stderr");
+        say(&mailbox, 2, "stderr");
+        assert_eq!(heard.0.load(Relaxed) - before, 1);
+    });
+}
+
+#[test]
+fn of_a_call_that_nobody_waits_for_only_what_the_log_says_is_kept() {
+    let facts = CallFacts { request_id: "r".into(), state: Some(7.into()), ..CallFacts::default() };
+    let options = CallOptions { method: "tools/call", subject: "t".into(), facts, ..CallOptions::default() };
+    let mut call = Call::Awaited { options, exchange: Arc::default() };
+    assert!(call.cancel().is_some() && call.cancel().is_none());
+    let Call::Cancelled(About { method, subject, request_id }) = call else { panic!("it is awaited") };
+    assert_eq!((method, &*subject, &*request_id), ("tools/call", "t", "r"));
 }
