@@ -16,7 +16,7 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
     "mcp-session-id, mcp-protocol-version, x-request-id, www-authenticate, retry-after, ratelimit, ratelimit-policy, etag",
 );
 /// The headers that pages may send; and those that begin with `mcp-param-`.
-const ALLOWED: [&str; 13] = [
+const ALLOWED: [&str; 14] = [
     "accept",
     "authorization",
     "baggage",
@@ -28,6 +28,7 @@ const ALLOWED: [&str; 13] = [
     "mcp-protocol-version",
     "mcp-session-id",
     "traceparent",
+    "tracestate",
     "x-api-key",
     "x-request-id",
 ];
@@ -82,6 +83,7 @@ mod tests {
             assert_eq!(response.headers()[header::ACCESS_CONTROL_ALLOW_HEADERS], expected);
         };
         check("Authorization, mcp-session-id,X-Api-Key", "authorization, mcp-session-id, x-api-key");
+        check("traceparent, tracestate, baggage", "traceparent, tracestate, baggage");
         check("mcp-param-city, cookie, x-forwarded-for", "mcp-param-city");
         check("mcp-param-a b", "");
         check("", "");
