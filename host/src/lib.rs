@@ -129,11 +129,12 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
     drop(gateway);
     // With a limit: a library that hangs when it is closed may hold up the end of any thread.
     runtime.shutdown_timeout(LAST_BYTES);
-    observe::trace::stop(LAST_BYTES);
     let unwritten = audit.close(LAST_BYTES);
     if unwritten > 0 {
         tracing::error!(lines = unwritten, "audit log is not complete");
     }
+    // Last: records of calls are not to wait for a collector that is slow.
+    observe::trace::stop(LAST_BYTES);
     served
 }
 
