@@ -5,7 +5,11 @@
 //! resolve to 127.0.0.1 (DNS rebinding), but then the request carries that name as its Host; a page can send requests
 //! across origins, but then the browser adds its Origin.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    net::{IpAddr, SocketAddr},
+    panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
 use axum::{
     extract::{Request, State},
@@ -66,6 +70,8 @@ pub(super) async fn admit(State(gateway): State<Arc<Gateway>>, mut request: Requ
 pub(super) struct Admission {
     /// The addresses of the listeners.
     listen: Vec<IpAddr>,
+    /// Where the pages for operators are, if not beside the tools that they call.
+    admin: Option<SocketAddr>,
     hosts: Vec<String>,
     origins: Vec<String>,
 }
@@ -82,14 +88,16 @@ pub(super) fn host_of<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<&'a st
 }
 
 impl Admission {
-    pub(super) fn new(http: &Http, listen: Vec<IpAddr>) -> Self {
+    /// `listen`: the address of the main listener; `admin`: of that of `[admin]`.
+    pub(super) fn new(http: &Http, listen: IpAddr, admin: Option<SocketAddr>) -> Self {
         let origins = http.allowed_origins.iter().chain(&http.public_url);
         let origins = origins.map(|origin| origin.trim_end_matches('/').to_owned()).collect();
         // A client that is told to dial it names it as its host.
         let own =
             http.public_url.iter().filter_map(|url| url.split_once("://")).map(|(_, host)| host.to_owned());
         let hosts = http.allowed_hosts.iter().cloned().chain(own).collect();
-        Self { listen, hosts, origins }
+        let listen = std::iter::once(listen).chain(admin.map(|admin| admin.ip())).collect();
+        Self { listen, admin, hosts, origins }
     }
 
     fn check(&self, request: &Request) -> Result<(), Problem> {
@@ -143,7 +151,20 @@ impl Admission {
         let Some((scheme, authority)) = origin.split_once("://") else { return false };
         let web = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
         let near = name_of(authority).is_some_and(is_loopback) || authority.eq_ignore_ascii_case(host);
-        (web && near) || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+        (web && (near || self.is_admins(scheme, authority, host)))
+            || self.origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+    }
+
+    /// Whether a page of the listener of `[admin]` asks, for a form of it calls tools at the main one: it is at that
+    /// listener's own address, or at the host by which its client came here as well.
+    fn is_admins(&self, scheme: &str, authority: &str, host: &str) -> bool {
+        let (Some(admin), Some(name)) = (self.admin, name_of(authority)) else { return false };
+        // Browsers leave out the port that the scheme has anyway.
+        let usual = if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 };
+        let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(usual);
+        let is_own = name.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical() == admin.ip().to_canonical());
+        let is_same = || name_of(host).is_some_and(|host| host.eq_ignore_ascii_case(name));
+        port == admin.port() && (is_own || is_same())
     }
 }
 
@@ -212,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_gateway_on_every_address_answers_to_addresses_but_not_to_names() {
-        let everywhere = Admission::new(&gateway().settings().http, vec![IpAddr::from([0, 0, 0, 0])]);
+        let everywhere = Admission::new(&gateway().settings().http, IpAddr::from([0, 0, 0, 0]), None);
         assert!(everywhere.knows_host("192.0.2.1:8000"));
         assert!(!everywhere.knows_host("evil.example"));
     }
@@ -235,6 +256,30 @@ mod tests {
         check("https://evil.example", "localhost:8000", false);
         check("null", "localhost:8000", false);
         check("ftp://localhost", "localhost:8000", false);
+    }
+
+    #[test]
+    fn a_page_of_the_admin_listener_may_call_tools_at_the_main_one() {
+        let check = |admin: &str, origin: &str, host: &str, allowed: bool| {
+            let http = &gateway().settings().http;
+            let listen = IpAddr::from([10, 0, 0, 5]);
+            let admission = Admission::new(http, listen, Some(admin.parse().expect("an address")));
+            assert_eq!(admission.knows_origin(origin, host), allowed, "{origin} at {host}, admin {admin}");
+        };
+        check("10.0.0.5:9000", "http://10.0.0.5:9000", "10.0.0.5:8000", true);
+        check("10.0.0.5:9000", "https://10.0.0.5:9000", "tools.example.com", true);
+        check("10.0.0.5:9000", "http://10.0.0.5:9001", "10.0.0.5:8000", false);
+        check("10.0.0.5:9000", "http://10.0.0.5", "10.0.0.5:8000", false);
+        check("10.0.0.5:9000", "http://10.0.0.6:9000", "10.0.0.5:8000", false);
+        check("10.0.0.5:443", "https://10.0.0.5", "10.0.0.5:8443", true);
+        check("10.0.0.5:9000", "ftp://10.0.0.5:9000", "10.0.0.5:8000", false);
+        check("0.0.0.0:9000", "http://10.0.0.5:9000", "10.0.0.5:8000", true);
+        check("0.0.0.0:9000", "http://Tools.example.com:9000", "tools.example.com:8000", true);
+        check("0.0.0.0:9000", "http://192.0.2.1:9000", "10.0.0.5:8000", false);
+        check("[::]:9000", "http://[2001:db8::1]:9000", "[2001:db8::1]:8000", true);
+        check("[2001:db8::1]:9000", "http://[2001:db8::1]:9000", "[2001:db8::1]:8000", true);
+        // A name that has no port says nothing of 9000, whatever its last part is.
+        check("[2001:db8::9000]:9000", "http://[2001:db8::9000]", "[2001:db8::9000]:8000", false);
     }
 
     #[test]

@@ -91,8 +91,7 @@ impl Settings {
 
     /// `listen`: the address of the main listener.
     fn admission(&self, listen: IpAddr) -> Admission {
-        let others = self.admin.listen.map(|admin| admin.ip());
-        Admission::new(&self.http, std::iter::once(listen).chain(others).collect())
+        Admission::new(&self.http, listen, self.admin.listen)
     }
 }
 

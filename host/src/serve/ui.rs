@@ -7,7 +7,10 @@
 //!
 //! Links in the page are relative, so that it also works behind a proxy that adds a path in front.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    borrow::Cow,
+    sync::{Arc, LazyLock},
+};
 
 use axum::{Router, body::Body, response::Response, routing::get};
 use http::{HeaderMap, HeaderValue, header};
@@ -79,9 +82,18 @@ pub(super) fn shell(headers: &HeaderMap, beside: Option<&str>) -> Response {
     response
 }
 
+/// `base` as a policy names it. It cannot name an IPv6 address (CSP 3, section 2.3.1: browsers ignore what does), so what is at
+/// one is named by its port alone.
+fn source(base: &str) -> Cow<'_, str> {
+    match base.split_once("://[").map(|(scheme, rest)| (scheme, rest.split_once(']'))) {
+        Some((scheme, Some((_, port)))) => format!("{scheme}://*{port}").into(),
+        _ => base.into(),
+    }
+}
+
 /// What the page may do.
 fn policy(beside: Option<&str>) -> String {
-    let beside = beside.map(|base| format!(" {base}")).unwrap_or_default();
+    let beside = beside.map(|base| format!(" {}", source(base))).unwrap_or_default();
     format!(
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'{beside}; img-src data:; \
          base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -109,5 +121,19 @@ impl File {
             response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_policy_names_the_main_listener_in_a_way_that_browsers_take() {
+        let check = |base: &str, expected: &str| assert_eq!(source(base), expected);
+        check("http://10.0.0.5:8000", "http://10.0.0.5:8000");
+        check("https://tools.example.com/below", "https://tools.example.com/below");
+        check("http://[::1]:8000", "http://*:8000");
+        check("https://[2001:db8::1]", "https://*");
     }
 }
