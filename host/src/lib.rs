@@ -12,6 +12,7 @@ pub mod reload;
 pub mod cli;
 pub mod observe;
 mod signals;
+pub mod trace;
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
@@ -82,7 +83,7 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
     let origin = Origin::read(&args.config, args.listen)?;
     let config = origin.config();
     observe::start(&config.log);
-    observe::trace::start();
+    trace::start();
     warn_of(config);
     let listeners = 1 + usize::from(config.admin.listen.is_some());
     serve::raise_descriptor_limit(listeners, config.limits.connections_max);
@@ -134,7 +135,7 @@ pub fn run(args: &ServeArgs) -> Result<(), RunError> {
         tracing::error!(lines = unwritten, "audit log is not complete");
     }
     // Last: records of calls are not to wait for a collector that is slow.
-    observe::trace::stop(LAST_BYTES);
+    trace::stop(LAST_BYTES);
     served
 }
 

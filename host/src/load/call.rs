@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, future::poll_fn, io, sync::Arc};
 use serde_json::Value;
 
 use super::{exchange::Exchange, mailbox::Mailbox};
-use crate::observe::trace::Inside;
+use crate::trace::Inside;
 
 /// A method and its parameters, in the one buffer in which they cross to the plugin.
 #[derive(Debug)]

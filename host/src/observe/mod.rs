@@ -1,11 +1,9 @@
-//! The gateway's log: one line per event on stderr, for people on a terminal and as JSON for machines. In `trace`: what goes to
-//! a collector.
+//! The gateway's log: one line per event on stderr, for people on a terminal and as JSON for machines.
 
 mod banner;
 mod lines;
 mod text;
 mod time;
-pub mod trace;
 
 use std::{
     io::{self, IsTerminal, Write as _},
@@ -17,6 +15,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::Sub
 use crate::config::{Log, LogFormat};
 use lines::{Form, Lines};
 
+pub use crate::trace;
 pub use banner::Banner;
 pub(crate) use lines::PLUGIN;
 pub use time::{rfc_3339_micros, rfc_3339_millis};

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     load::{CallFacts, Notifications, Tasks},
     mount::{Mount, ProblemCode},
-    observe::trace::Incoming,
+    trace::Incoming,
 };
 
 /// A tool's own words may be long; its whole result is in the problem anyway.

@@ -8,10 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use crate::{
-    config::Digest,
-    observe::{rfc_3339_millis, trace::TraceId},
-};
+use crate::{config::Digest, observe::rfc_3339_millis, trace::TraceId};
 
 /// Most lines are shorter, in bytes.
 const USUAL_LENGTH: usize = 512;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de::IgnoredAny};
 use serde_json::{Value, value::RawValue};
 
 use super::{SESSION, refusal::Refusal};
-use crate::observe::trace::{self, Incoming};
+use crate::trace::{self, Incoming};
 
 /// What rmcp insists on in every POST.
 pub(super) const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("application/json, text/event-stream");

@@ -12,8 +12,8 @@ use super::{
     handler::Handler,
 };
 use crate::{
-    observe::trace::{self, About, CallTrace},
     serve::{RequestId, ticket::InRequest},
+    trace::{self, About, CallTrace},
 };
 
 /// Says of which message, revision and session it is.
