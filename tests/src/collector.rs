@@ -54,6 +54,11 @@ impl Taken {
     fn all(&self) -> MutexGuard<'_, All> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// One waits; should nobody wait just now, whoever does so next finds that something has come.
+    fn tell(&self) {
+        self.more.notify_one();
+    }
 }
 
 async fn traces(State(taken): State<Arc<Taken>>, headers: HeaderMap, body: Bytes) -> StatusCode {
@@ -66,7 +71,7 @@ async fn traces(State(taken): State<Arc<Taken>>, headers: HeaderMap, body: Bytes
             all.spans.extend(of_resource.scope_spans.into_iter().flat_map(|scope| scope.spans));
         }
     }
-    taken.more.notify_waiters();
+    taken.tell();
     StatusCode::OK
 }
 
@@ -80,7 +85,7 @@ async fn metrics(State(taken): State<Arc<Taken>>, headers: HeaderMap, body: Byte
             all.metrics = of_resource.scope_metrics.into_iter().flat_map(|scope| scope.metrics).collect();
         }
     }
-    taken.more.notify_waiters();
+    taken.tell();
     StatusCode::OK
 }
 
