@@ -15,8 +15,8 @@ use opentelemetry_sdk::trace::Span;
 
 use super::{Incoming, Inside, export::Export, said::cut};
 
-/// The methods that requests and notifications of clients may have. Others are told as `_OTHER`.
-const METHODS: [&str; 29] = [
+/// The methods of MCP that a client may ask a server for, or tell it.
+pub const METHODS: [&str; 27] = [
     "completion/complete",
     "initialize",
     "logging/setLevel",
@@ -24,7 +24,6 @@ const METHODS: [&str; 29] = [
     "notifications/initialized",
     "notifications/progress",
     "notifications/roots/list_changed",
-    "notifications/tasks/status",
     "ping",
     "prompts/get",
     "prompts/list",
@@ -45,12 +44,14 @@ const METHODS: [&str; 29] = [
     "tasks/update",
     "tools/call",
     "tools/list",
-    "_OTHER",
 ];
+
+/// As what a method that is none of these is told.
+const OTHER: &str = "_OTHER";
 
 /// A method as spans and metrics may be named for it.
 pub fn known_method(method: &str) -> &'static str {
-    METHODS.into_iter().find(|known| *known == method).unwrap_or("_OTHER")
+    METHODS.into_iter().find(|known| *known == method).unwrap_or(OTHER)
 }
 
 /// A call, or a request that is answered without one, as far as traces and metrics have to do with it.
@@ -138,6 +139,11 @@ impl CallTrace {
     /// Its inside, for its plugin.
     pub fn inside(&self) -> Option<Arc<Inside>> {
         self.0.as_ref()?.inside.clone()
+    }
+
+    /// Whether it goes on, and somebody is going to hear of it.
+    pub fn is_heard(&self) -> bool {
+        self.0.as_ref().is_some_and(|begun| begun.is_heard())
     }
 
     /// Says what it is about, if anybody is going to hear of it; what was said before can be added to.

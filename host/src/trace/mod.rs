@@ -23,7 +23,7 @@ mod variables;
 use std::{sync::OnceLock, time::Duration};
 
 pub use self::{
-    call::{About, CallTrace, known_method},
+    call::{About, CallTrace, METHODS, known_method},
     incoming::{Incoming, Message},
     inside::Inside,
     said::{Kind, Said},

@@ -20,6 +20,7 @@ use crate::{
     config::ServerName,
     mount::{MountTable, Mounted},
     serve::call::CallOutcome,
+    trace::METHODS,
 };
 
 /// Under which label calls of tools that do not exist are counted.
@@ -29,40 +30,20 @@ const DYNAMIC: &str = "_dynamic";
 /// Under which label requests for methods that do not exist are counted.
 const OTHER: &str = "_other";
 
-/// The methods of MCP that a client may ask a server for, or tell it.
-const METHODS: [&str; 29] = [
-    "completion/complete",
-    "initialize",
-    "logging/setLevel",
-    "notifications/cancelled",
-    "notifications/initialized",
-    "notifications/progress",
-    "notifications/roots/list_changed",
-    "ping",
-    "prompts/get",
-    "prompts/list",
-    "resources/directory/read",
-    "resources/list",
-    "resources/read",
-    "resources/subscribe",
-    "resources/templates/list",
-    "resources/unsubscribe",
-    "server/discover",
-    "skills/get",
-    "skills/list",
-    "subscriptions/listen",
-    "tasks/cancel",
-    "tasks/get",
-    "tasks/list",
-    "tasks/result",
-    "tasks/update",
-    "tools/call",
-    "tools/list",
-    OTHER,
-    UNNAMED,
-];
 /// A client's answer to a question names no method.
 const UNNAMED: &str = "_answer";
+
+/// What requests are counted under: the methods that there are, and what is none of them.
+const COUNTED: [&str; METHODS.len() + 2] = {
+    let mut counted = [OTHER; METHODS.len() + 2];
+    counted[METHODS.len() + 1] = UNNAMED;
+    let mut place = 0;
+    while place < METHODS.len() {
+        counted[place] = METHODS[place];
+        place += 1;
+    }
+    counted
+};
 
 /// The counts of every server that is configured.
 #[derive(Debug, Default)]
@@ -78,9 +59,9 @@ pub(in crate::serve) struct ServerTally {
     dynamic: Arc<Series>,
     /// Whether the plugin makes its list of tools call by call.
     is_dynamic: AtomicBool,
-    /// Calls of the plugin by other methods, each at the place that it has in [`METHODS`].
-    methods: [OnceLock<Arc<Series>>; METHODS.len()],
-    requests: [AtomicU64; METHODS.len()],
+    /// Calls of the plugin by other methods, each at the place that it has in [`COUNTED`].
+    methods: [OnceLock<Arc<Series>>; COUNTED.len()],
+    requests: [AtomicU64; COUNTED.len()],
 }
 
 /// How the calls of one tool, or by one method, have ended.
@@ -150,12 +131,12 @@ impl ServerTally {
     /// Messages by method, of those that there were.
     pub(in crate::serve) fn requests(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.requests.iter().map(|count| count.load(Relaxed));
-        METHODS.into_iter().zip(counts).filter(|(_, count)| *count > 0)
+        COUNTED.into_iter().zip(counts).filter(|(_, count)| *count > 0)
     }
 
     /// The series of calls by other methods, of those that there were.
     pub(in crate::serve) fn methods(&self) -> impl Iterator<Item = (&'static str, Arc<Series>)> {
-        METHODS
+        COUNTED
             .into_iter()
             .zip(&self.methods)
             .filter_map(|(method, series)| Some((method, series.get()?.clone())))
@@ -176,11 +157,11 @@ impl ServerTally {
     }
 }
 
-/// Where in [`METHODS`].
+/// Where in [`COUNTED`].
 fn place(method: Option<&str>) -> usize {
     let named = method.unwrap_or(UNNAMED);
-    let other = METHODS.len() - 2;
-    METHODS.iter().position(|known| *known == named).unwrap_or(other)
+    let other = METHODS.len();
+    COUNTED.iter().position(|known| *known == named).unwrap_or(other)
 }
 
 impl Series {
