@@ -246,7 +246,8 @@ async fn every_request_of_a_2025_session_has_a_span() {
         mcp.protocol.version=2025-11-25
         mcp.session.id=[…]
         network.transport=tcp
-    _OTHER SERVER trace 6
+    _OTHER SERVER ERROR trace 6
+        error.type=-32601
         gateway.door=mcp
         gateway.request_id=[…]
         gateway.server=tells_its_steps

@@ -209,7 +209,7 @@ impl McpDoor {
             }
         }
         let rates = self.ticket(gateway, &mut parts, &envelope, request_id)?;
-        let mut trace = traced::begin(&self.handler, &envelope, &parts, request_id);
+        let trace = traced::begin(&self.handler, &envelope, &parts, request_id);
         let is_listening = envelope.method.as_deref() == Some("subscriptions/listen");
         let in_use = self.in_use(&parts).await;
         let request = Request::from_parts(parts, Full::new(body.clone()));
@@ -226,11 +226,10 @@ impl McpDoor {
         if let Some(rates) = rates {
             rates.add_to(response.headers_mut());
         }
-        trace.end(&traced::outcome(response.status()));
         if is_listening {
             response.extensions_mut().insert(Listens);
         }
-        Ok(response.map(|body| held(body, in_use)))
+        Ok(traced::followed(response, trace).map(|body| held(body, in_use)))
     }
 
     /// Gets leave for the call that a message asks for, if it asks for one; the handler finds it in the request's parts.
