@@ -4,11 +4,16 @@
 //! Out:  an [`Envelope`] and a [`Route`], or a [`Refusal`] that says why not.
 //! Never: looks into a method's parameters beyond `_meta` and `arguments`.
 
+use std::fmt;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderMap, HeaderValue, header};
 use rmcp::model::{ProtocolVersion, RequestId as MessageId};
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
-use serde_json::{Value, value::RawValue};
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
 
 use super::{SESSION, refusal::Refusal};
 use crate::trace::{self, Incoming};
@@ -19,6 +24,11 @@ pub(super) const ACCEPT_BOTH: HeaderValue = HeaderValue::from_static("applicatio
 pub(super) const VERSION: &str = "mcp-protocol-version";
 const METHOD: &str = "mcp-method";
 const NAME: &str = "mcp-name";
+
+/// Longest `_meta.traceparent` that is looked at. It has 55 bytes; later versions may have more.
+const TRACEPARENT_MAX: usize = 128;
+/// The same of `_meta.tracestate`, as of the header.
+const TRACESTATE_MAX: usize = 512;
 
 /// A JSON-RPC message, as far as it must be known to route it.
 #[derive(Debug)]
@@ -66,15 +76,58 @@ struct Params<'a> {
 struct Meta {
     #[serde(rename = "io.modelcontextprotocol/protocolVersion")]
     version: Option<IgnoredAny>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "text::<_, TRACEPARENT_MAX>")]
     traceparent: Option<String>,
-    #[serde(default, deserialize_with = "text")]
+    #[serde(default, deserialize_with = "text::<_, TRACESTATE_MAX>")]
     tracestate: Option<String>,
 }
 
-/// A text, or nothing: what is not as it should be in here is no reason to take the rest for unreadable.
-fn text<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
-    Ok(Value::deserialize(value)?.as_str().map(str::to_owned))
+/// A text of at most so many bytes, or nothing: what is not as it should be in here is no reason to take the rest for
+/// unreadable, and none of it is kept.
+fn text<'de, D: Deserializer<'de>, const MAX: usize>(value: D) -> Result<Option<String>, D::Error> {
+    value.deserialize_any(ShortText::<MAX>)
+}
+
+struct ShortText<const MAX: usize>;
+
+impl<'de, const MAX: usize> Visitor<'de> for ShortText<MAX> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok((text.len() <= MAX).then(|| text.to_owned()))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        IgnoredAny.visit_seq(seq).map(|_| None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        IgnoredAny.visit_map(map).map(|_| None)
+    }
 }
 
 impl<'a> Envelope<'a> {

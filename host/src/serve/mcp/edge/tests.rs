@@ -64,6 +64,10 @@ fn a_message_says_in_meta_which_trace_it_belongs_to() {
     check(json!({ "traceparent": traceparent, "tracestate": ["no", "text"] }), Some(TRACE));
     check(json!({ "traceparent": { "no": "text" } }), None);
     check(json!({ "traceparent": "nonsense" }), None);
+    for nothing in [json!(null), json!(true), json!(-1), json!(1.5), json!([[1]]), json!("0".repeat(1000))] {
+        check(json!({ "traceparent": nothing, "tracestate": nothing }), None);
+        check(json!({ "traceparent": traceparent, "tracestate": nothing }), Some(TRACE));
+    }
 }
 
 async fn sent(refusal: Refusal) -> (u16, Value) {
