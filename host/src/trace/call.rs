@@ -87,7 +87,7 @@ pub struct About {
     pub is_offered: bool,
     /// The revision of MCP.
     pub protocol_version: Option<String>,
-    /// The 2025 session.
+    /// What stands for the 2025 session; not its id, which may be all that it takes to use it.
     pub session: Option<String>,
     /// The `id` of the JSON-RPC request.
     pub message_id: Option<String>,
@@ -227,7 +227,7 @@ impl Begun {
                 set("gen_ai.tool.name", cut(subject));
             }
             "prompts/get" => set("gen_ai.prompt.name", cut(subject)),
-            method if method.starts_with("resources/") => set("mcp.resource.uri", cut(subject)),
+            method if method.starts_with("resources/") => set("mcp.resource.uri", cut(&bare(subject))),
             _ => {}
         }
         let told = [
@@ -253,5 +253,29 @@ impl Begun {
             span.set_attribute(KeyValue::new("error.type", error));
             span.set_status(Status::error(""));
         }
+    }
+}
+
+/// A URI without what may be secret in it: user and password, query and fragment.
+fn bare(uri: &str) -> String {
+    let uri = uri.find(['?', '#']).map_or(uri, |end| &uri[..end]);
+    let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uri_is_told_without_what_may_be_secret_in_it() {
+        let check = |uri: &str, expected: &str| assert_eq!(bare(uri), expected);
+        check("file:///a/b", "file:///a/b");
+        check("note:a@b", "note:a@b");
+        check("https://ada:s3cret@host:1/a@b?key=s3cret#s3cret", "https://host:1/a@b");
+        check("db://host#s3cret?", "db://host");
+        check("", "");
     }
 }

@@ -5,8 +5,8 @@
 //! Out:  a span for each request and call with the plugin's own spans in it, `mcp.server.operation.duration`, and the ids by which
 //!       logs, audit lines and plugins know the trace.
 //! Fails: never. What cannot be used is told at the start; a collector that is down is told once in a while.
-//! Never: holds a call up or keeps more than its bounds (what does not fit is dropped); tells arguments, results, headers, or who
-//!        is calling; keeps anything of a plugin's memory.
+//! Never: holds a call up or keeps more than its bounds (what does not fit is dropped); tells arguments, results, credentials, the
+//!        principal who calls, or the id of a session; keeps anything of a plugin's memory.
 //!
 //! Not by way of the log's subscriber: names of plugins' spans are only known while it runs, and a layer would cost every event.
 

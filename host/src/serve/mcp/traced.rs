@@ -22,6 +22,7 @@ use super::{
     handler::Handler,
 };
 use crate::{
+    config::Digest,
     serve::{RequestId, ticket::InRequest},
     trace::{self, About, CallTrace},
 };
@@ -32,7 +33,13 @@ pub(super) fn name(about: &mut About, envelope: &Envelope<'_>, parts: &Parts) {
     let version = parts.headers.get(VERSION).and_then(|version| version.to_str().ok());
     let known = ProtocolVersion::KNOWN_VERSIONS.iter().find(|known| Some(known.as_str()) == version);
     about.protocol_version = known.map(ToString::to_string);
-    about.session = parts.headers.get(SESSION).and_then(|id| id.to_str().ok()).map(str::to_owned);
+    about.session = parts.headers.get(SESSION).map(|id| hashed(id.as_bytes()));
+}
+
+/// By which the messages of a session are told apart. Its id may be all that it takes to use the session, and stays here.
+fn hashed(session: &[u8]) -> String {
+    let digits = Digest::of(session).digits();
+    String::from_utf8_lossy(&digits[..16]).into_owned()
 }
 
 /// Begins the span of a message that is no call. An answer to a question of the server's is none of its own.
