@@ -14,13 +14,13 @@ use opentelemetry::{
 use opentelemetry_otlp::{ExporterBuildError, MetricExporter, SpanExporter, WithHttpConfig as _};
 use opentelemetry_sdk::{
     Resource,
-    metrics::SdkMeterProvider,
-    trace::{SdkTracer, SdkTracerProvider},
+    metrics::{PeriodicReader, SdkMeterProvider},
+    trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracer, SdkTracerProvider},
 };
 
 use super::{
     collector::Collector,
-    variables::{Destination, Variables},
+    variables::{Destination, Pace, Variables},
 };
 
 /// As the MCP conventions have them for durations, in seconds.
@@ -60,9 +60,9 @@ enum ExportError {
 impl Export {
     /// Starts what is asked for. What cannot be is told, and left out.
     pub(super) fn start(variables: &Variables) -> Option<Self> {
-        let traces =
-            started("traces", variables.traces.as_ref(), |to| Traces::start(to, variables.is_never_sampled));
-        let metrics = started("metrics", variables.metrics.as_ref(), Metrics::start);
+        let Variables { traces, metrics, is_never_sampled, pace, .. } = variables;
+        let traces = started("traces", traces.as_ref(), |to| Traces::start(to, pace, *is_never_sampled));
+        let metrics = started("metrics", metrics.as_ref(), |to| Metrics::start(to, pace));
         (traces.is_some() || metrics.is_some()).then_some(Self { traces, metrics })
     }
 
@@ -143,11 +143,17 @@ fn started<T>(
 }
 
 impl Traces {
-    fn start(to: &Destination, is_never_sampled: bool) -> Result<Self, ExportError> {
+    fn start(to: &Destination, pace: &Pace, is_never_sampled: bool) -> Result<Self, ExportError> {
         let collector = collector("traces", to)?;
         let exporter = SpanExporter::builder().with_http().with_shared_http_client(collector).build();
         let exporter = exporter.map_err(ExportError::Exporter)?;
-        let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource());
+        let batches = BatchConfigBuilder::default()
+            .with_max_queue_size(pace.queue)
+            .with_max_export_batch_size(pace.batch)
+            .with_scheduled_delay(pace.delay)
+            .build();
+        let processor = BatchSpanProcessor::builder(exporter).with_batch_config(batches).build();
+        let provider = SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource());
         Ok(Self::of(provider.build(), is_never_sampled))
     }
 
@@ -158,11 +164,12 @@ impl Traces {
 }
 
 impl Metrics {
-    fn start(to: &Destination) -> Result<Self, ExportError> {
+    fn start(to: &Destination, pace: &Pace) -> Result<Self, ExportError> {
         let collector = collector("metrics", to)?;
         let exporter = MetricExporter::builder().with_http().with_shared_http_client(collector).build();
         let exporter = exporter.map_err(ExportError::Exporter)?;
-        let provider = SdkMeterProvider::builder().with_periodic_exporter(exporter).with_resource(resource());
+        let reader = PeriodicReader::builder(exporter).with_interval(pace.interval).build();
+        let provider = SdkMeterProvider::builder().with_reader(reader).with_resource(resource());
         Ok(Self::of(provider.build()))
     }
 

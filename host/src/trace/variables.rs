@@ -4,10 +4,10 @@
 //! Out:  [`Variables`]: which signals are exported, and what of the variables cannot be used.
 //! Never: the value of a header or the user of a URL in what is told.
 //!
-//! What the SDK reads by itself (batches, timeouts, headers) is only checked here: it takes its default for what it cannot read,
-//! and says so to nobody.
+//! What the SDK reads by itself (headers, compression) is only checked here: it takes its default for what it cannot read, and says
+//! so to nobody. It takes any number, and with some it would end the process or never rest: these it is given.
 
-use std::{str::FromStr, time::Duration};
+use std::{ops::RangeInclusive, str::FromStr, time::Duration};
 
 use http::{HeaderName, HeaderValue, Uri};
 
@@ -20,6 +20,8 @@ pub(super) struct Variables {
     pub(super) metrics: Option<Destination>,
     /// No span is ever sampled.
     pub(super) is_never_sampled: bool,
+    /// How much is sent at once, and how often.
+    pub(super) pace: Pace,
     /// What cannot be used, in the order in which it was found.
     pub(super) wrong: Vec<Wrong>,
 }
@@ -31,6 +33,34 @@ pub(super) struct Destination {
     pub(super) endpoint: String,
     /// How long the collector may take to answer.
     pub(super) timeout: Duration,
+}
+
+/// How much is sent at once, and how often.
+#[derive(Debug, PartialEq)]
+pub(super) struct Pace {
+    /// Most spans that wait. There is room for all of them from the start.
+    pub(super) queue: usize,
+    /// Most spans of one request.
+    pub(super) batch: usize,
+    /// Between two requests with spans.
+    pub(super) delay: Duration,
+    /// Between two requests with metrics.
+    pub(super) interval: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::of(|number| number.default)
+    }
+}
+
+impl Pace {
+    fn of(mut read: impl FnMut(&Number) -> u32) -> Self {
+        let mut millis = |number| Duration::from_millis(read(number).into());
+        let (delay, interval) = (millis(&DELAY), millis(&INTERVAL));
+        let mut count = |number| usize::try_from(read(number)).unwrap_or(usize::MAX);
+        Self { queue: count(&QUEUE), batch: count(&BATCH), delay, interval }
+    }
 }
 
 /// A variable that cannot be used.
@@ -77,16 +107,29 @@ const SAMPLER: &str = "OTEL_TRACES_SAMPLER";
 const SAMPLER_ARG: &str = "OTEL_TRACES_SAMPLER_ARG";
 const DISABLED: &str = "OTEL_SDK_DISABLED";
 
-/// Whole numbers, most of them milliseconds.
-const NUMBERS: [&str; 8] = [
-    TIMEOUT,
-    TRACES.timeout,
-    METRICS.timeout,
-    "OTEL_BSP_SCHEDULE_DELAY",
-    "OTEL_BSP_MAX_QUEUE_SIZE",
-    "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-    "OTEL_BSP_EXPORT_TIMEOUT",
-    "OTEL_METRIC_EXPORT_INTERVAL",
+/// In milliseconds.
+const DAY: u32 = 24 * 60 * 60 * 1000;
+
+/// A variable that is a whole number.
+struct Number {
+    variable: &'static str,
+    /// The standard's.
+    default: u32,
+    range: RangeInclusive<u32>,
+}
+
+/// 65,536 spans that wait take some 23 MiB, whether there are any or not.
+const QUEUE: Number = Number { variable: "OTEL_BSP_MAX_QUEUE_SIZE", default: 2048, range: 1..=65_536 };
+const BATCH: Number = Number { variable: "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", default: 512, range: 1..=65_536 };
+const DELAY: Number = Number { variable: "OTEL_BSP_SCHEDULE_DELAY", default: 5000, range: 1..=DAY };
+const INTERVAL: Number = Number { variable: "OTEL_METRIC_EXPORT_INTERVAL", default: 60_000, range: 10..=DAY };
+
+/// The times a collector has, which [`Destination`] holds already; the last of them the SDK leaves alone.
+const TIMEOUTS: [Number; 4] = [
+    Number { variable: TIMEOUT, default: 10_000, range: 1..=DAY },
+    Number { variable: TRACES.timeout, default: 10_000, range: 1..=DAY },
+    Number { variable: METRICS.timeout, default: 10_000, range: 1..=DAY },
+    Number { variable: "OTEL_BSP_EXPORT_TIMEOUT", default: 30_000, range: 1..=DAY },
 ];
 const COMPRESSIONS: [&str; 3] = [
     "OTEL_EXPORTER_OTLP_COMPRESSION",
@@ -137,6 +180,7 @@ impl Variables {
     fn destination(&mut self, env: &Env<'_>, signal: &Signal) -> Option<Destination> {
         let endpoint = self.endpoint(env, signal)?;
         let timeout = env.first([signal.timeout, TIMEOUT]).and_then(|(_, value)| value.parse::<u32>().ok());
+        let timeout = timeout.filter(|timeout| (1..=DAY).contains(timeout));
         let timeout = timeout.map_or(TIMEOUT_DEFAULT, |timeout| Duration::from_millis(timeout.into()));
         Some(Destination { endpoint, timeout })
     }
@@ -209,17 +253,28 @@ impl Variables {
         }
     }
 
-    /// What the SDK reads by itself.
-    fn details(&mut self, env: &Env<'_>) {
-        for variable in NUMBERS {
-            if let Some(value) = env.get(variable)
-                && value.parse::<u32>().is_err()
-            {
-                self.wrong(
-                    variable,
-                    format!("`{value}` is not a whole number; the standard's default is used"),
+    /// What a variable says, or its default.
+    fn number(&mut self, env: &Env<'_>, number: &Number) -> u32 {
+        let Number { variable, default, range } = number;
+        let Some(value) = env.get(variable) else { return *default };
+        match value.parse() {
+            Ok(value) if range.contains(&value) => value,
+            _ => {
+                let (least, most) = (range.start(), range.end());
+                let problem = format!(
+                    "`{value}` is no whole number from {least} to {most}; {default} is used, the default"
                 );
+                self.wrong(variable, problem);
+                *default
             }
+        }
+    }
+
+    /// How to send, where that is the same for both signals.
+    fn details(&mut self, env: &Env<'_>) {
+        self.pace = Pace::of(|number| self.number(env, number));
+        for timeout in &TIMEOUTS {
+            self.number(env, timeout);
         }
         for variable in COMPRESSIONS {
             if let Some(value) = env.get(variable)
@@ -253,93 +308,4 @@ fn shown(endpoint: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(set: &[(&str, &str)]) -> Variables {
-        Variables::read(&|name| {
-            set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    /// What is sent where, and the names of the variables that cannot be used.
-    fn check(set: &[(&str, &str)], traces: Option<&str>, metrics: Option<&str>, wrong: &[&str]) {
-        let found = read(set);
-        let sent = |to: &Option<Destination>| to.as_ref().map(|to| to.endpoint.clone());
-        let expected = (traces.map(str::to_owned), metrics.map(str::to_owned));
-        assert_eq!((sent(&found.traces), sent(&found.metrics)), expected, "{set:?}");
-        let named: Vec<_> = found.wrong.iter().map(|wrong| wrong.variable).collect();
-        assert_eq!(named, wrong, "{set:?}: {:?}", found.wrong);
-    }
-
-    const AT: (&str, &str) = (ENDPOINT, "http://otel:4318/");
-    const BOTH: (Option<&str>, Option<&str>) =
-        (Some("http://otel:4318/v1/traces"), Some("http://otel:4318/v1/metrics"));
-
-    #[test]
-    fn nothing_is_sent_unless_it_is_asked_for() {
-        check(&[], None, None, &[]);
-        check(&[(ENDPOINT, "  "), (SAMPLER, "always_on"), (PROTOCOL, "grpc")], None, None, &[]);
-        check(&[AT], BOTH.0, BOTH.1, &[]);
-        check(&[AT, (DISABLED, "True")], None, None, &[]);
-        check(&[AT, (DISABLED, "false")], BOTH.0, BOTH.1, &[]);
-        check(&[AT, (DISABLED, "1")], BOTH.0, BOTH.1, &[DISABLED]);
-        check(&[AT, (METRICS.exporter, "none")], BOTH.0, None, &[]);
-        check(&[AT, (TRACES.exporter, "console")], None, BOTH.1, &[TRACES.exporter]);
-        check(&[AT, (TRACES.exporter, "otlp, console")], BOTH.0, BOTH.1, &[TRACES.exporter]);
-        check(&[(TRACES.exporter, "otlp")], Some("http://localhost:4318/v1/traces"), None, &[]);
-        // An endpoint of one signal is used as it is.
-        check(&[(METRICS.endpoint, "https://otel/m")], None, Some("https://otel/m"), &[]);
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_told_with_what_to_do() {
-        check(&[AT, (PROTOCOL, "grpc")], None, None, &[PROTOCOL, PROTOCOL]);
-        check(&[AT, (PROTOCOL, "grpc"), (TRACES.protocol, "http/protobuf")], BOTH.0, None, &[PROTOCOL]);
-        check(&[(ENDPOINT, "otel:4318"), (METRICS.exporter, "none")], None, None, &[ENDPOINT]);
-        check(&[AT, (SAMPLER, "xray")], BOTH.0, BOTH.1, &[SAMPLER]);
-        check(&[AT, (SAMPLER, "traceidratio"), (SAMPLER_ARG, "2")], BOTH.0, BOTH.1, &[SAMPLER_ARG]);
-        check(&[AT, (SAMPLER, "traceidratio"), (SAMPLER_ARG, "0.1")], BOTH.0, BOTH.1, &[]);
-        check(&[AT, (NUMBERS[3], "5s")], BOTH.0, BOTH.1, &[NUMBERS[3]]);
-        check(
-            &[AT, (COMPRESSIONS[0], "zstd"), (COMPRESSIONS[1], "gzip")],
-            BOTH.0,
-            BOTH.1,
-            &[COMPRESSIONS[0]],
-        );
-        check(&[AT, (HEADERS, "a=b,c=d%2Ce")], BOTH.0, BOTH.1, &[]);
-        check(&[AT, (HEADERS, "Bearer s3cret")], BOTH.0, BOTH.1, &[HEADERS]);
-        let told = read(&[AT, (PROTOCOL, "grpc")]).wrong.swap_remove(0).problem;
-        assert!(told.contains("`grpc`") && told.contains("4318"), "{told}");
-    }
-
-    #[test]
-    fn no_secret_is_told() {
-        let found = read(&[(ENDPOINT, "http://ada:s3cret@otel:4318?key=s3cret"), (HEADERS, "s3cret")]);
-        assert_eq!(found.traces.as_ref().map(|traces| traces.endpoint.as_str()), BOTH.0);
-        let bad = read(&[(ENDPOINT, "ftp://ada:s3cret@otel")]);
-        assert!(!format!("{found:?}{bad:?}").contains("s3cret"), "{found:?}{bad:?}");
-    }
-
-    #[test]
-    fn the_time_a_collector_has_is_its_signals_own_or_that_of_both() {
-        let check = |set: &[(&str, &str)], traces: u64, metrics: u64| {
-            let found = read(&[&[AT], set].concat());
-            let timeout = |to: Option<Destination>| to.expect("it is sent").timeout.as_millis();
-            assert_eq!(
-                (timeout(found.traces), timeout(found.metrics)),
-                (traces.into(), metrics.into()),
-                "{set:?}"
-            );
-        };
-        check(&[], 10_000, 10_000);
-        check(&[(TIMEOUT, "500"), (TRACES.timeout, "20")], 20, 500);
-        check(&[(TIMEOUT, "soon")], 10_000, 10_000);
-    }
-
-    #[test]
-    fn a_sampler_that_takes_nothing_is_known() {
-        assert!(read(&[AT, (SAMPLER, "always_off")]).is_never_sampled);
-        assert!(!read(&[AT, (SAMPLER, "parentbased_always_off")]).is_never_sampled);
-    }
-}
+mod tests;
