@@ -5,7 +5,9 @@
 //! Never: follows a redirect, which could take the headers, and what is in them, elsewhere.
 
 use std::{
+    error::Error,
     future::Future,
+    iter,
     pin::Pin,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
@@ -118,14 +120,14 @@ impl HttpClient for Collector {
 }
 
 /// Why, in full, and without the URL, which may have a password in it.
-fn reason(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
-    let mut causes: Vec<String> = Vec::new();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        causes.push(error.to_string());
-        cause = error.source();
-    }
+fn reason(error: &(dyn Error + Send + Sync + 'static)) -> String {
+    let causes = causes(error.source());
     if causes.is_empty() { "it cannot be asked".to_owned() } else { causes.join(": ") }
+}
+
+/// `error`, then its cause, and so on.
+pub(super) fn causes(error: Option<&(dyn Error + 'static)>) -> Vec<String> {
+    iter::successors(error, |&error| error.source()).map(ToString::to_string).collect()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use opentelemetry_sdk::{
 };
 
 use super::{
-    collector::Collector,
+    collector::{Collector, causes},
     variables::{Destination, Pace, Variables},
 };
 
@@ -135,10 +135,19 @@ fn started<T>(
             Some(started)
         }
         Err(error) => {
-            let error = &error as &dyn std::error::Error;
+            let error = told(&error);
             tracing::error!(signal, endpoint, error, "telemetry cannot be sent");
             None
         }
+    }
+}
+
+/// The whole chain of `error`, without what it quotes: an endpoint as it was written, with the password that may be in it.
+fn told(error: &ExportError) -> String {
+    let chain = causes(Some(error)).join(": ");
+    match (chain.find('\''), chain.rfind('\'')) {
+        (Some(start), Some(end)) if start < end => format!("{}…{}", &chain[..=start], &chain[end..]),
+        _ => chain,
     }
 }
 
@@ -206,4 +215,20 @@ fn resource() -> Resource {
         resource = resource.with_attribute(KeyValue::new("service.version", env!("CARGO_PKG_VERSION")));
     }
     resource.build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn why_a_signal_cannot_be_sent_is_told_with_its_causes_and_without_a_password() {
+        let check = |cause: &str, expected: &str| {
+            let cause = ExporterBuildError::InvalidConfiguration(cause.to_owned());
+            let all = "the variables do not make an exporter: invalid exporter configuration: ";
+            assert_eq!(told(&ExportError::Exporter(cause)), format!("{all}{expected}"));
+        };
+        check("it's not one", "it's not one");
+        check("E: invalid endpoint 'http://ada:s3'cret@o': bad", "E: invalid endpoint '…': bad");
+    }
 }
