@@ -25,11 +25,10 @@ use std::{
 use futures_util::future::{join_all, select_all};
 use tokio::{runtime::Runtime, sync::watch};
 
-use cli::ServeArgs;
+use cli::{Banner, ServeArgs};
 use config::{Config, ConfigError};
 use load::Loader;
 use mount::MountTable;
-use observe::Banner;
 use reload::{Origin, Reloader};
 use serve::{
     Audit, AuditLog, BindError, ConnectionLimits, ControlSocket, Gateway, Listening, Serving, Settings,

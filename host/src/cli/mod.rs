@@ -3,6 +3,7 @@
 //! Stdout carries what was asked for, stderr the talk about it.
 //! Exit codes: 0 fine, 1 a server does not start or the gateway failed, 2 wrong usage or a bad file.
 
+mod banner;
 pub mod check;
 pub mod health;
 pub mod inspect;
@@ -16,6 +17,8 @@ use clap::{Args, Parser, Subcommand};
 use serde_json::{Map, Value};
 
 use crate::config::{self, Scope};
+
+pub use banner::Banner;
 
 /// Turns compiled plugins into MCP servers.
 #[derive(Debug, Clone, Parser)]

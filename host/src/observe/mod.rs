@@ -1,6 +1,5 @@
 //! The gateway's log: one line per event on stderr, for people on a terminal and as JSON for machines.
 
-mod banner;
 mod lines;
 mod text;
 mod time;
@@ -15,8 +14,6 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::Sub
 use crate::config::{Log, LogFormat};
 use lines::{Form, Lines};
 
-pub use crate::trace;
-pub use banner::Banner;
 pub(crate) use lines::PLUGIN;
 pub use time::{rfc_3339_micros, rfc_3339_millis};
 

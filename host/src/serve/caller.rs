@@ -26,7 +26,7 @@ use super::{
 use crate::{
     config::{Scope, ServerEntry},
     load::CallerFacts,
-    observe::trace::Incoming,
+    trace::Incoming,
 };
 
 /// Who uses a server. In the extensions of requests that go on to one.

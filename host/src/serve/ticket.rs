@@ -28,7 +28,7 @@ use super::{
 use crate::{
     config::{Digest, ServerName},
     mount::ProblemCode,
-    observe::trace::{CallTrace, Incoming, TraceId},
+    trace::{CallTrace, Incoming, TraceId},
 };
 
 /// The limits beside rates, as metrics name them.

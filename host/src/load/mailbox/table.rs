@@ -31,10 +31,8 @@ use crate::{
         exchange::{Exchange, Put},
         manifest::MANIFEST_MAX,
     },
-    observe::{
-        self, PLUGIN,
-        trace::{Kind, Said},
-    },
+    observe::{self, PLUGIN},
+    trace::{self, Kind, Said},
 };
 
 /// Largest reply, in bytes.
@@ -243,7 +241,7 @@ fn trace(mailbox: &Mailbox, record: &LogRecord<'_>) {
         abi::LOG_SPAN_ENDED => Kind::Ended,
         _ => return,
     };
-    if record.call == 0 || observe::trace::level() == 0 {
+    if record.call == 0 || trace::level() == 0 {
         return;
     }
     let inside = match lock(&mailbox.calls).get(&record.call) {
@@ -324,7 +322,7 @@ fn cut(text: &str) -> &str {
 
 extern "C" fn max_level(_: *const c_void) -> u32 {
     // What is only for traces, the log's own filter keeps out of the log.
-    observe::trace::level().max(log_level())
+    trace::level().max(log_level())
 }
 
 fn log_level() -> u32 {

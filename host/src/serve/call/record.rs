@@ -9,8 +9,8 @@ use super::{CallError, CallOutcome, ToolReply, logged};
 use crate::{
     load::{Answer, CallFacts, Change, Fault, Pass, Taken, Verdict},
     mount::Mount,
-    observe::trace::CallTrace,
     serve::ticket::Ticket,
+    trace::CallTrace,
 };
 
 /// What is noted of a call, once, however it ends.

@@ -10,8 +10,8 @@ use std::{
 
 use crate::{
     config::ServerName,
-    observe::trace::TraceId,
     serve::{Principal, RequestId, call::CallOutcome},
+    trace::TraceId,
 };
 
 /// How many are remembered that went well, and how many are told.
