@@ -74,7 +74,7 @@ async fn every_server_and_every_call_is_told_in_numbers() {
     # TYPE mcp_tool_calls_in_flight gauge
     mcp_tool_calls_in_flight{server="greet",tool="echoHai"} 0
     mcp_tool_calls_in_flight{server="panics",tool="panic"} 0
-    # HELP mcp_tool_call_duration_seconds How long calls of the tool took, from the moment the gateway had read them to their result.
+    # HELP mcp_tool_call_duration_seconds How long calls of the tool took, less what they waited for their client. Tasks and calls that were refused are not timed.
     # TYPE mcp_tool_call_duration_seconds histogram
     mcp_tool_call_duration_seconds_sum{server="panics",tool="panic"} […]
     mcp_tool_call_duration_seconds_count{server="panics",tool="panic"} 2

@@ -106,6 +106,50 @@ async fn each_deed_is_done_once_whatever_the_era() -> Result<()> {
     Ok(())
 }
 
+/// What `/metrics` tells of the tool's durations: `sum` or `count`. `None`: it was never timed.
+async fn timed(gateway: &Gateway, tool: &str, what: &str) -> Option<f64> {
+    let series = format!("mcp_tool_call_duration_seconds_{what}{{server=\"everything\",tool=\"{tool}\"}} ");
+    let told = gateway.get("/metrics").await.body;
+    told.lines().find_map(|line| line.strip_prefix(&*series)?.parse().ok())
+}
+
+#[tokio::test]
+async fn what_a_user_takes_to_answer_is_none_of_the_tools_time() -> Result<()> {
+    let gateway = Gateway::start(&["everything"]).await;
+    let [(session, _), _] = clients(&gateway, User::Answers).await?;
+    session.call_tool(plan("r")).await?;
+    let finished = gateway.event_with("call finished", &[("tool", "plan_party")]).await;
+    let whole = finished["elapsed_ms"].as_f64().context("a number")?;
+    let own = timed(&gateway, "plan_party", "sum").await.context("it was timed")? * 1000.0;
+    assert!(own < whole, "{own} ms of {whole} ms");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_task_is_counted_but_not_timed() -> Result<()> {
+    let gateway = Gateway::start(&["everything"]).await;
+    let headers = [
+        JSON,
+        ("mcp-protocol-version", "2026-07-28"),
+        ("mcp-method", "tools/call"),
+        ("mcp-name", "failing_job"),
+    ];
+    let meta = json!({
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientCapabilities":
+            { "extensions": { "io.modelcontextprotocol/tasks": {} } },
+    });
+    let call = json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {
+        "name": "failing_job", "arguments": {}, "_meta": meta } });
+    let answer = send(&gateway, Method::POST, "/everything", &headers, &call.to_string()).await?;
+    assert_eq!(super::last_message(&answer)["result"]["resultType"], "task");
+    gateway.event_with("call finished", &[("tool", "failing_job")]).await;
+    let told = gateway.get("/metrics").await.body;
+    assert!(told.contains("mcp_tool_calls_total{server=\"everything\",tool=\"failing_job\"} 1\n"), "{told}");
+    assert_eq!(timed(&gateway, "failing_job", "count").await, None);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_user_who_declines_is_respected_in_both_eras() -> Result<()> {
     let gateway = Gateway::start(&["everything"]).await;

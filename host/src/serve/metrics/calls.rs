@@ -85,7 +85,7 @@ fn of_tools(encoder: &mut DescriptorEncoder<'_>, tools: &[Counted]) -> fmt::Resu
     gauges(encoder, open, tools.iter().map(|one| (labels(one), one.series.open())))?;
     let took = [
         "mcp_tool_call_duration_seconds",
-        "How long calls of the tool took, from the moment the gateway had read them to their result.",
+        "How long calls of the tool took, less what they waited for their client. Tasks and calls that were refused are not timed.",
     ];
     histograms(encoder, took, timed(tools).map(|(one, took)| (labels(one), took)))
 }
